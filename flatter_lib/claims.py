@@ -1,0 +1,53 @@
+"""What a chapter measured of a claim, as a row that travels in its cell's output.
+
+The claims themselves (statement, paper, place, what would count as holding) are the book's; a chapter only records
+the measured value. Executing it writes no file: publishing collects the rows from the published notebooks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def record(
+    claim_id: str, value: float, low: float | None = None, high: float | None = None, **where: Any
+) -> None:
+    """Record the measured value of a claim in the output of the running cell.
+
+    Args:
+        claim_id: the claim's id in the ledger.
+        value: what was measured.
+        low: lower end of its 95 % interval; leave both ends out only for an exact value.
+        high: upper end of its 95 % interval.
+        **where: what it was measured on: ``scale`` (``"laptop"``), the sample size (``runs=...`` or ``seeds=...``),
+            and whatever else a reader needs to judge it.
+
+    Raises:
+        ValueError: if the value is not finite, one end of the interval is missing, or the interval does not hold
+            the value.
+
+    Examples:
+        >>> record("example", 0.667, 0.65, 0.68, seeds=64, scale="laptop")
+        claim example: 0.667 [0.65, 0.68] (seeds=64, scale=laptop)
+        >>> record("example", 1.0, scale="closed form")
+        claim example: 1 (exact, scale=closed form)
+    """
+    from IPython.display import display
+
+    value = float(value)
+    if not math.isfinite(value):
+        raise ValueError(f"value of claim {claim_id!r}: a finite number, got {value}")
+    if (low is None) != (high is None):
+        raise ValueError(f"claim {claim_id!r}: give both ends of the interval, or neither if the value is exact")
+    row: dict[str, Any] = {"claim": claim_id, "value": value, "where": where}
+    notes = [f"{name}={text}" for name, text in where.items()]
+    if low is None or high is None:
+        line = f"claim {claim_id}: {value:.4g} ({', '.join(['exact', *notes])})"
+    else:
+        low, high = float(low), float(high)
+        if not low <= value <= high:
+            raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
+        row |= {"low": low, "high": high}
+        line = f"claim {claim_id}: {value:.3g} [{low:.3g}, {high:.3g}] ({', '.join(notes)})"
+    display({"text/plain": line}, raw=True, metadata={"flatter": {"claim": row}})

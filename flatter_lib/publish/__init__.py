@@ -1,0 +1,1 @@
+"""From source to page: source -> executed -> checked -> published; and the command line."""

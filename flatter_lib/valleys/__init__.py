@@ -1,0 +1,1 @@
+"""Losses with a manifold of minimisers."""

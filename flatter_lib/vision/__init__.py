@@ -1,0 +1,1 @@
+"""Image data, networks, and training on them."""
