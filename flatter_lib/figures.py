@@ -36,12 +36,13 @@ def use_style() -> None:
         'white'
     """
     import matplotlib
+    from cycler import cycler
 
     matplotlib.rcParams.update(
         {
             "axes.axisbelow": True,
             "axes.grid": True,
-            "axes.prop_cycle": matplotlib.cycler(color=list(PALETTE)),
+            "axes.prop_cycle": cycler(color=list(PALETTE)),
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlesize": 11,
@@ -111,4 +112,7 @@ def _rounded(name: str, values: ArrayLike) -> Any:
         raise ValueError(f"data[{name!r}]: at most two dimensions, got {array.ndim}")
     if array.ndim == 2:
         return [_rounded(name, row) for row in array]
-    return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else str(value) for value in np.atleast_1d(array)]
+    return [
+        float(f"{value:.{DIGITS}g}") if np.isfinite(value) else str(value)
+        for value in np.atleast_1d(array)
+    ]

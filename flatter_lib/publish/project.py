@@ -1,4 +1,4 @@
-"""Where things are in a checkout of a book: its chapters, in the order of the table of contents, and what lies beside them."""
+"""Where things are in a checkout of a book: its chapters in reading order, and what lies beside them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ class Project:
         if slug in known:
             return known[slug]
         near = get_close_matches(slug, known, n=3, cutoff=0.4) or list(known)
-        raise BookError(f"no chapter {name!r}; did you mean {' or '.join(near)}? (`flatter chapters` lists them)")
+        raise BookError(
+            f"no chapter {name!r}; did you mean {' or '.join(near)}? (`flatter chapters` lists them)"
+        )
 
 
 def _files(node: Any) -> list[str]:

@@ -1,0 +1,133 @@
+"""Executing chapters with papermill: the published twin, or a run of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from flatter_lib.publish import freshness, provenance, sources, twins
+from flatter_lib.publish.files import replace_json, replace_text
+from flatter_lib.publish.project import BookError, Chapter, Project
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A chapter just executed: its cleaned notebook, the numbers behind its figures, how it was made."""
+
+    twin: NotebookNode
+    tables: twins.Tables
+    provenance: dict[str, Any]
+
+
+class ChapterError(BookError):
+    """A cell of a chapter raised an error; the message names both and where the notebook is kept."""
+
+
+def execute(
+    project: Project,
+    chapter: Chapter,
+    changed: Mapping[str, Any] | None = None,
+    *,
+    threads: int = 1,
+    progress: bool = False,
+) -> Execution:
+    """Execute a chapter's source. Writes nothing in the checkout but, if a cell fails, ``_build/failed/``.
+
+    Args:
+        project: the checkout.
+        chapter: which chapter.
+        changed: parameters that differ from the published ones; see :func:`flatter_lib.publish.sources.settings`.
+        threads: how many threads each numerical library gets.
+        progress: whether to draw papermill's progress bar, cell by cell with the time left.
+
+    Raises:
+        ChapterError: if a cell fails.
+        BookError: if the kernel is missing or belongs to another environment.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    if problem := provenance.kernel_problem():
+        raise BookError(problem)
+    source = sources.read(chapter)
+    inputs = freshness.inputs(project, chapter)
+    values = {p.name: p.default for p in sources.parameters(source)} | dict(changed or {})
+    project.executed.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="flatter-") as folder, _environment(threads):
+        bare, done = Path(folder) / "source.ipynb", Path(folder) / "executed.ipynb"
+        nbformat.write(source, bare)
+        start = time.perf_counter()
+        try:
+            executed = papermill.execute_notebook(
+                bare,
+                done,
+                parameters=dict(changed or {}),
+                kernel_name=provenance.KERNEL_NAME,
+                cwd=project.executed,
+                progress_bar=progress and {"desc": chapter.slug, "file": sys.stderr},
+            )
+        except PapermillExecutionError as error:
+            kept = project.build / "failed" / f"{chapter.slug}.ipynb"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(done, kept)
+            first = next((line for line in str(error.source).splitlines() if line.strip()), "")
+            raise ChapterError(
+                f"{chapter.slug}: cell {error.exec_count} (`{first.strip()[:70]}`) raised {error.ename}: "
+                f"{str(error.evalue).strip() or 'no message'}; the notebook up to there is kept as "
+                f"{kept.relative_to(project.root)}, the published twin is untouched"
+            ) from None
+        seconds = time.perf_counter() - start
+    twin, tables = twins.clean(executed)
+    return Execution(twin, tables, provenance.describe(project, inputs, values, seconds, threads))
+
+
+def publish(chapter: Chapter, execution: Execution) -> None:
+    """Make an execution the published twin; its provenance is written last, so that a break shows as stale."""
+    replace_json(chapter.figures, execution.tables)
+    replace_text(chapter.twin, nbformat.writes(execution.twin) + "\n")
+    replace_json(chapter.provenance, execution.provenance)
+
+
+def publish_text(project: Project, chapter: Chapter) -> None:
+    """Renew the text of a twin whose source changed in nothing that is computed."""
+    import json
+
+    stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))
+    twin = twins.weave(sources.read(chapter), nbformat.read(chapter.twin, as_version=4))
+    stored["inputs"] = freshness.inputs(project, chapter)
+    replace_text(chapter.twin, nbformat.writes(twin) + "\n")
+    replace_json(chapter.provenance, stored)
+
+
+@contextlib.contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """What every kernel of the book runs under: so many threads, warnings on, no colour codes in outputs."""
+    ours = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONHASHSEED": "0", "NO_COLOR": "1"}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,177 @@
+"""The ledger: every claim that the book tests, with the row that a published chapter recorded for it.
+
+Claims are the YAML files of ``book/claims``; rows travel in the outputs of the published twins. Nothing but
+publishing a twin changes the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from flatter_lib.claims import UNTESTED, band, verdict
+from flatter_lib.publish import twins
+from flatter_lib.publish.project import BookError, Project
+
+REQUIRED = ("id", "paper", "place", "statement")
+OPTIONAL = ("measured", "expect", "caveat", "untested")
+#: Any of these in a row's ``where`` says how large the sample was.
+SAMPLE_SIZES = ("runs", "seeds", "trials", "samples", "points", "settings")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: what is said and where, what is measured, and what the claim allows that number to be."""
+
+    id: str
+    paper: str
+    place: str
+    statement: str
+    measured: str = ""
+    expect: dict[str, Any] | None = None
+    caveat: str = ""
+    untested: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a chapter recorded of a claim."""
+
+    claim: str
+    chapter: str
+    value: float
+    low: float | None
+    high: float | None
+    where: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the ledger: a claim, its row if it was tested, and the verdict computed from the two."""
+
+    claim: Claim
+    row: Row | None
+    verdict: str
+
+
+def claims(project: Project) -> list[Claim]:
+    """Every claim, in the order of the files' names and of the lists in them.
+
+    Raises:
+        BookError: if a file is not a list of well-formed claims; the message names the file and the claim.
+    """
+    return [claim for path in sorted(project.claims.glob("*.yml")) for claim in _claims(path)]
+
+
+def rows(project: Project) -> list[Row]:
+    """Every row in the published twins, in reading order."""
+    return [
+        row
+        for chapter in project.chapters()
+        if chapter.twin.exists()
+        for row in _rows(chapter.slug, chapter.twin)
+    ]
+
+
+def entries(project: Project) -> list[Entry]:
+    """The ledger: claims with their rows. Rows without a claim are not here; see :func:`problems`.
+
+    Raises:
+        BookError: if a claims file is malformed.
+    """
+    recorded = {row.claim: row for row in rows(project)}
+    return [_entry(claim, recorded.get(claim.id)) for claim in claims(project)]
+
+
+def problems(project: Project) -> list[str]:
+    """Everything that keeps claims and rows from being one to one, each with its cure."""
+    try:
+        known, recorded = claims(project), rows(project)
+    except BookError as error:
+        return [str(error)]
+    found = []
+    by_id: dict[str, Claim] = {}
+    for claim in known:
+        if claim.id in by_id:
+            found.append(
+                f"{claim.file}: claim {claim.id} is also in {by_id[claim.id].file}: keep one"
+            )
+        by_id[claim.id] = claim
+    counts: dict[str, list[Row]] = {}
+    for row in recorded:
+        counts.setdefault(row.claim, []).append(row)
+        found += _row_problems(row, by_id.get(row.claim))
+    for claim in known:
+        if not claim.untested and claim.id not in counts:
+            found.append(
+                f"{claim.file}: claim {claim.id} has no row: record it in a chapter, or say why not with `untested:`"
+            )
+    for name, same in counts.items():
+        if len(same) > 1:
+            found.append(
+                f"claim {name} is recorded {len(same)} times, in {', '.join(r.chapter for r in same)}: keep one"
+            )
+    return found
+
+
+def _row_problems(row: Row, claim: Claim | None) -> Iterator[str]:
+    if claim is None:
+        yield f"{row.chapter}: records the claim {row.claim}, which no file in book/claims states: add it there"
+        return
+    if claim.untested:
+        yield f"{claim.file}: claim {row.claim} is called untested, but {row.chapter} records it: drop `untested:`"
+    if "scale" not in row.where:
+        yield f"{row.chapter}: claim {row.claim} does not say its scale: record(..., scale=...)"
+    if row.low is not None and not any(name in row.where for name in SAMPLE_SIZES):
+        yield f"{row.chapter}: claim {row.claim} does not say its sample size: record(..., runs=...)"
+
+
+def _entry(claim: Claim, row: Row | None) -> Entry:
+    if row is None or claim.expect is None:
+        return Entry(claim, None, UNTESTED)
+    return Entry(claim, row, verdict(claim.expect, row.value, row.low, row.high, claim.caveat))
+
+
+def _claims(path: Path) -> Iterator[Claim]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise BookError(f"{path.name}: not YAML: {error}") from error
+    for item in content or []:
+        if not isinstance(item, dict):
+            raise BookError(f"{path.name}: every item is a claim with {', '.join(REQUIRED)}")
+        name = item.get("id", "without an id")
+        missing = [key for key in REQUIRED if not item.get(key)]
+        unknown = sorted(set(item) - {*REQUIRED, *OPTIONAL})
+        if missing or unknown:
+            what = f"lacks {', '.join(missing)}" if missing else f"has an unknown key {unknown[0]}"
+            raise BookError(f"{path.name}: claim {name} {what}")
+        if bool(item.get("untested")) == bool(item.get("expect")):
+            raise BookError(
+                f"{path.name}: claim {name} needs either `expect:` and `measured:`, or `untested:`"
+            )
+        if item.get("expect"):
+            try:
+                band(item["expect"])
+            except (ValueError, TypeError) as error:
+                raise BookError(f"{path.name}: claim {name}: {error}") from None
+        yield Claim(**item, file=path.name)
+
+
+def _rows(slug: str, twin: Path) -> Iterator[Row]:
+    for cell in nbformat.read(twin, as_version=4).cells:
+        for row in twins.claims_of(cell):
+            yield Row(
+                row["claim"],
+                slug,
+                row["value"],
+                row.get("low"),
+                row.get("high"),
+                row.get("where", {}),
+            )

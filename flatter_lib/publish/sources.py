@@ -1,0 +1,177 @@
+"""A chapter's source as a notebook: its cells, its parameters with their types and help, its profiles."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import jupytext
+import yaml
+from nbformat import NotebookNode
+
+from flatter_lib.publish.project import BookError, Chapter
+
+SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+_TRUTH = {"true": True, "false": False}
+PROFILES = ("smoke", "laptop", "paper")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a chapter's parameters cell: ``name: kind = default  # help``."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+    def __str__(self) -> str:
+        note = f"  {self.help}" if self.help else ""
+        return f"{self.name}: {self.kind} = {self.default!r}{note}"
+
+    def convert(self, value: Any) -> Any:
+        """The value as this parameter's type.
+
+        Args:
+            value: a text, as typed after ``-p name=``, or a value read from YAML.
+
+        Raises:
+            BookError: if it is not of this parameter's type.
+        """
+        try:
+            return _convert(self.kind, value)
+        except (ValueError, TypeError, KeyError, yaml.YAMLError):
+            raise BookError(
+                f"{self.name}={value}: {self.name} takes a value of type {self.kind}, like {self.default!r}"
+            ) from None
+
+
+def read(chapter: Chapter) -> NotebookNode:
+    """The chapter's source as a notebook without outputs.
+
+    Raises:
+        BookError: if the source is missing or cannot be read as a MyST notebook.
+    """
+    try:
+        return jupytext.read(chapter.source)
+    except FileNotFoundError:
+        raise BookError(
+            f"{chapter.slug}: its source book/source/{chapter.slug}.md is missing"
+        ) from None
+    except Exception as error:
+        raise BookError(f"{chapter.slug}: its source is not a MyST notebook: {error}") from error
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The notebook's code cells, in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def parameters(notebook: NotebookNode) -> list[Parameter]:
+    """What the cell tagged ``parameters`` declares.
+
+    The cell is read as Python, not line by line: quoted annotations and ``#`` inside strings are safe.
+
+    Raises:
+        BookError: if the cell does more than give names literal values.
+    """
+    cells = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) > 1:
+        raise BookError("more than one cell is tagged parameters: keep one")
+    return [p for cell in cells for p in _declared(cell.source)]
+
+
+def settings(
+    notebook: NotebookNode, profile: str = "laptop", given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values that differ from the published ones: a profile's, then those given by hand.
+
+    Args:
+        notebook: the chapter's source.
+        profile: ``smoke``, ``laptop`` (the published values) or ``paper``.
+        given: name -> value, the value a text or an object of YAML.
+
+    Raises:
+        BookError: for an unknown profile or parameter, or a value of the wrong type.
+    """
+    known = {p.name: p for p in parameters(notebook)}
+    values: dict[str, Any] = {**profile_values(notebook, profile), **(given or {})}
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            listing = "\n".join(f"  {p}" for p in known.values()) or "  none"
+            raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:\n{listing}")
+    converted = {name: known[name].convert(value) for name, value in values.items()}
+    return {name: value for name, value in converted.items() if value != known[name].default}
+
+
+def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
+    """The parameter values that a profile sets; ``laptop`` sets none.
+
+    Raises:
+        BookError: if the chapter has no such profile.
+    """
+    profiles = notebook.metadata.get("flatter", {}).get("profiles", {})
+    if profile == "laptop":
+        return {}
+    if profile not in profiles:
+        raise BookError(
+            f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
+        )
+    return dict(profiles[profile])
+
+
+def _declared(source: str) -> list[Parameter]:
+    comments = {
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = []
+    for node in ast.parse(source).body:
+        if (
+            not isinstance(node, ast.AnnAssign)
+            or not isinstance(node.target, ast.Name)
+            or not node.value
+        ):
+            raise BookError(
+                f"parameters cell, line {node.lineno}: write `name: type = literal  # help`"
+            )
+        quoted = node.annotation.value if isinstance(node.annotation, ast.Constant) else None
+        kind = quoted if isinstance(quoted, str) else ast.unparse(node.annotation)
+        try:
+            default = _convert(kind, ast.literal_eval(node.value))
+        except (ValueError, TypeError, KeyError):
+            raise BookError(
+                f"parameters cell: {node.target.id} is not a literal of type {kind}"
+            ) from None
+        note = comments.get(node.end_lineno or 0, "")
+        found.append(Parameter(node.target.id, kind, default, note))
+    return found
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if kind.startswith("list[") and kind.endswith("]"):
+        items = yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(items, list):
+            raise ValueError(kind)
+        return [_convert(kind[5:-1], item) for item in items]
+    if kind not in SCALARS:
+        raise ValueError(kind)
+    if kind == "str":
+        if not isinstance(value, str):
+            raise TypeError(kind)
+        return value
+    if kind == "bool":
+        return value if isinstance(value, bool) else _TRUTH[str(value).lower()]
+    if isinstance(value, bool):
+        raise TypeError(kind)
+    if kind == "int" and isinstance(value, float):
+        raise TypeError(kind)
+    return SCALARS[kind](value)
