@@ -1,0 +1,21 @@
+"""The Sphinx extension of the book.
+
+Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
+measured a claim, the directives ``{ledger}``, ``{verdict-counts}`` and ``{execution-table}``, and at the end of each
+chapter's page how it was executed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from flatter_lib.publish.pages import anchors, execution, ledger, mathjax, repository
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything with a Sphinx application."""
+    for part in (anchors, execution, ledger, mathjax, repository):
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
