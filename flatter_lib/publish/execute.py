@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +21,7 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish import freshness, provenance, sources, twins
 from flatter_lib.publish.files import replace_json, replace_text
-from flatter_lib.publish.project import BookError, Chapter, Project
+from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -37,7 +40,7 @@ class Execution:
     provenance: dict[str, Any]
 
 
-class ChapterError(BookError):
+class ChapterError(FailedError):
     """A cell of a chapter raised an error; the message names both and where the notebook is kept."""
 
 
@@ -83,6 +86,7 @@ def execute(
                 kernel_name=provenance.KERNEL_NAME,
                 cwd=project.executed,
                 progress_bar=progress and {"desc": chapter.slug, "file": sys.stderr},
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],
             )
         except PapermillExecutionError as error:
             kept = project.build / "failed" / f"{chapter.slug}.ipynb"
@@ -106,10 +110,32 @@ def publish(chapter: Chapter, execution: Execution) -> None:
     replace_json(chapter.provenance, execution.provenance)
 
 
+def keep(target: Path, execution: Execution) -> None:
+    """Write an execution as a notebook of one's own, with its provenance beside it.
+
+    Raises:
+        FailedError: if it cannot be written there.
+    """
+    try:
+        replace_text(target, nbformat.writes(execution.twin) + "\n")
+        replace_json(target.with_suffix(".provenance.json"), execution.provenance)
+    except OSError as error:
+        raise FailedError(
+            f"{target} cannot be written: {error.strerror}; choose another with --out"
+        ) from None
+
+
+def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
+    """The file name of a run of one's own: the chapter, the profile, what changed."""
+    said = ",".join(f"{name}={value}" for name, value in changed.items()).replace(" ", "")
+    plain = re.sub(r"[^A-Za-z0-9=,.+-]", "_", said)
+    mark = hashlib.sha256(json.dumps(dict(changed), sort_keys=True).encode()).hexdigest()[:8]
+    parts = [chapter.slug, profile, plain if len(plain) <= 60 else f"{plain[:60]}-{mark}"]
+    return "--".join(part for part in parts if part) + ".ipynb"
+
+
 def publish_text(project: Project, chapter: Chapter) -> None:
     """Renew the text of a twin whose source changed in nothing that is computed."""
-    import json
-
     stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))
     twin = twins.weave(sources.read(chapter), nbformat.read(chapter.twin, as_version=4))
     stored["inputs"] = freshness.inputs(project, chapter)
@@ -131,3 +157,11 @@ def _environment(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def last_seconds(chapter: Chapter) -> float | None:
+    """How long the chapter took when it was last executed, if that is known."""
+    try:
+        return float(json.loads(chapter.provenance.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -14,6 +14,10 @@ class BookError(Exception):
     """Something that a person can mend: the message is one line that says what is wrong and what to do."""
 
 
+class FailedError(BookError):
+    """Something that was asked for rightly and failed: a cell, a download."""
+
+
 @dataclass(frozen=True)
 class Chapter:
     """One chapter: the text that people edit and the executed notebook that readers see.

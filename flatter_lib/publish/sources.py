@@ -104,7 +104,7 @@ def settings(
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             listing = "\n".join(f"  {p}" for p in known.values()) or "  none"
             raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:\n{listing}")
     converted = {name: known[name].convert(value) for name, value in values.items()}

@@ -1,0 +1,60 @@
+# Two commands do everything: `make book` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+# Another index for PyTorch, for instance its CPU builds: make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PORT ?= 8000
+
+BIN := $(VENV)/bin
+FLATTER := $(BIN)/flatter
+READY := $(VENV)/.ready
+export MPLBACKEND := agg
+
+.DEFAULT_GOAL := help
+.PHONY: help book test test-threads serve chapters doctor format clean clean-venv
+
+help: ## Show this list
+	@echo "Flatter, Faster, the book"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo; echo "  FRESH=1 make book executes every chapter, fresh or not; $(FLATTER) --help shows the command line."
+
+book: $(READY) ## Execute what is not fresh and leave the published book in _build/html
+	@$(FLATTER) book $(if $(FRESH),--fresh)
+
+test: $(READY) ## Run every check: style, tests, every chapter re-executed, the warning-free build
+	@$(FLATTER) check
+
+test-threads: $(READY) ## Execute every chapter with one thread and with two, and compare (slow; not in CI)
+	@$(FLATTER) check --only threads
+
+chapters: $(READY) ## List the chapters and whether each is fresh
+	@$(FLATTER) chapters
+
+doctor: $(READY) ## Look at this machine and say what is missing
+	@$(FLATTER) doctor
+
+serve: book ## Build the book and serve it on this machine only, at port $(PORT)
+	@echo "http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+clean: ## Remove all that is built; the environment and the executed chapters stay
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+clean-venv: ## Remove the environment
+	rm -rf $(VENV)
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here: install Python 3.11 or newer, or say PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11: say PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "environment: installing into $(VENV) (the first time several GB, minutes; log in $(VENV)/install.log)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make environments: install its venv module (on Debian, python3-venv)"; exit 2; }
+	@start=$$(date +%s); \
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch torchvision >$(VENV)/install.log 2>&1 &&) \
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]' >>$(VENV)/install.log 2>&1 \
+	|| { tail -n 20 $(VENV)/install.log; echo "make: the installation failed; all of its log is in $(VENV)/install.log"; exit 1; }; \
+	echo "environment: ready after $$(( $$(date +%s) - start )) s"
+	@touch $@

@@ -1,0 +1,77 @@
+"""Executed twins to pages: jupyter-book, with every warning an error."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from flatter_lib.publish.project import Project
+
+#: What Sphinx prints when -W turns the warnings above it into a failure.
+_WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|Exception occurred|Extension error")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build.
+
+    Attributes:
+        html: the folder of the pages.
+        problems: every warning and error; empty for a good build.
+    """
+
+    html: Path
+    problems: tuple[str, ...]
+
+
+def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
+    """Build the book's pages.
+
+    Args:
+        project: the checkout.
+        folder: where jupyter-book may keep what it needs for the next, shorter build.
+        clean: whether to build every page anew.
+
+    Returns:
+        The pages. After a failed build nothing is kept: a warning from a page that is not read again would
+        otherwise be silent the next time.
+    """
+    if clean:
+        shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "jupyter_book", "build", str(project.root)]
+    command += ["--path-output", str(folder), "-n", "-W", "--keep-going"]
+    environment = os.environ | {"NO_COLOR": "1", "PYTHONWARNINGS": "default"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    lines = _plain(f"{done.stdout}\n{done.stderr}").splitlines()
+    problems = [
+        line.strip().replace(f"{project.root}/", "") for line in lines if _WARNING.search(line)
+    ]
+    if done.returncode != 0 and not problems:
+        problems = [line for line in lines if line.strip()][-15:] or [
+            f"jupyter-book ended with status {done.returncode}"
+        ]
+    if done.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        return Built(folder, tuple(dict.fromkeys(problems)))
+    return Built(folder / "_build" / "html", ())
+
+
+def install(built: Built, html: Path) -> None:
+    """Put finished pages where people open them; until that moment the former ones stay whole."""
+    fresh, former = html.with_name(f".{html.name}-new"), html.with_name(f".{html.name}-old")
+    for leftover in (fresh, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(built.html, fresh)
+    if html.exists():
+        html.replace(former)
+    fresh.replace(html)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -1,0 +1,62 @@
+"""The data that chapters need, for the command line: what there is, and getting it when a command was asked for it.
+
+A chapter names its data sets in its front matter (``flatter: data: [fashion-mnist]``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from flatter_lib.publish import sources
+from flatter_lib.publish.project import BookError, Chapter, FailedError
+from flatter_lib.vision import data
+
+
+def needed(chapters: Iterable[Chapter]) -> list[str]:
+    """The data sets that these chapters name, each once."""
+    names = (sources.read(c).metadata.get("flatter", {}).get("data", []) for c in chapters)
+    return list(dict.fromkeys(name for some in names for name in some))
+
+
+def statuses() -> Iterator[tuple[str, bool, str]]:
+    """Each data set's name, whether an intact copy is here, and where, or what is wrong."""
+    for dataset in data.catalogue():
+        status = data.status(dataset)
+        if isinstance(status, data.Location):
+            yield dataset.name, True, f"{status.label}, in {status.folder}"
+        else:
+            yield dataset.name, False, str(status)
+
+
+def listing(console: Console) -> None:
+    """Print the catalogue with where each data set was found."""
+    table = Table("data set", "what it is", "licence", "found")
+    found = {name: text for name, _, text in statuses()}
+    for dataset in data.catalogue():
+        table.add_row(
+            dataset.name, f"{dataset.title}: {dataset.size}", dataset.licence, found[dataset.name]
+        )
+    console.print(table)
+    console.print(f"data root: {data.data_root()} (set FLATTER_DATA for another)", soft_wrap=True)
+
+
+def get(name: str, console: Console) -> None:
+    """Find a data set or fetch it, saying source and size first.
+
+    Raises:
+        BookError: if there is none of that name.
+        FailedError: if it is not here and could not be fetched.
+    """
+    known = [dataset.name for dataset in data.catalogue()]
+    if name not in known:
+        raise BookError(f"no data set {name!r}; there are {', '.join(known)}")
+    try:
+        found = data.get(
+            name, report=lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
+        )
+    except data.DataError as error:
+        raise FailedError(str(error)) from error
+    console.print(f"  data: {name} ({found.label})", markup=False, soft_wrap=True)
