@@ -151,7 +151,8 @@ def characteristic_roots(
     b = (1.0 + root) ** 2 - step
     angle = 2.0 * np.arctan2(np.sqrt(np.maximum(a, 0.0)), np.sqrt(np.maximum(b, 0.0)))
     pair = root * np.exp(1j * angle)
-    larger = np.where(a > 0, -1.0, 1.0) * (0.5 * (np.sqrt(np.abs(a)) + np.sqrt(np.abs(b)))) ** 2
+    modulus = np.maximum((0.5 * (np.sqrt(np.abs(a)) + np.sqrt(np.abs(b)))) ** 2, root)
+    larger = np.where(a > 0, -modulus, modulus)
     smaller = np.divide(beta, larger, out=np.zeros_like(larger), where=larger != 0)
     underdamped = (a > 0) & (b > 0)
     return np.stack(
@@ -212,7 +213,7 @@ def relaxation_time(lr: ArrayLike, momentum: ArrayLike, curvature: ArrayLike) ->
     step, beta = _mode(lr, momentum, curvature)
     # The moduli are the same at step size x and at 2(1+beta) - x, so both ends of the stable range are one case.
     # With r = 1 - s the slow root solves s^2 - (1 - beta + x) s + x = 0: no digit of 1 - r is lost.
-    gap = np.minimum(step, _gap(step, beta))
+    gap = np.maximum(np.minimum(step, _gap(step, beta)), 0.0)
     border = _border(beta)
     spread = np.sqrt(
         np.maximum(border - gap, 0.0) * np.maximum((1.0 + np.sqrt(beta)) ** 2 - gap, 0.0)
@@ -326,7 +327,10 @@ def _momentum(value: ArrayLike) -> NDArray[np.float64]:
 def _checked(
     name: str, value: ArrayLike, allowed: str, holds: Callable[[NDArray[np.float64]], Any]
 ) -> NDArray[np.float64]:
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: must be real numbers, {allowed}, got {value!r}") from error
     wrong = ~np.asarray(holds(array))
     if np.any(wrong):
         raise ValueError(f"{name}: must be {allowed}, got {array[wrong].flat[0]:g}")

@@ -152,7 +152,9 @@ def bootstrap_power_law(
 
     The law is fitted to the statistic by least squares in the logarithms; the interval holds the middle 95 % of the
     exponents refitted after drawing, at each x and independently, as many runs with replacement (percentile
-    bootstrap). It accounts for the runs' scatter, whatever its law, and not for a curve in place of the line.
+    bootstrap). It accounts for the runs' scatter, whatever its law, and not for a curve in place of the line. For
+    medians of lognormal times it covered the exponent in 95 to 98 % of data sets with 8 runs or more at each x; for
+    means it is too narrow with few runs (89 % with 8, 93 % with 32).
 
     Args:
         x: at least 3 positive numbers, not all equal, shape (n,).
@@ -165,7 +167,7 @@ def bootstrap_power_law(
         The law; where needed the interval is widened to hold the fitted exponent.
 
     Raises:
-        ValueError: for fewer than 3 points or 2 runs, shapes that do not fit, x not positive and finite or all equal,
+        ValueError: for fewer than 3 points or 6 runs, shapes that do not fit, x not positive and finite or all equal,
             fewer than 100 resamples, or a statistic, of the runs or of a resample, that is not positive and finite.
 
     Examples:
@@ -179,9 +181,9 @@ def bootstrap_power_law(
     log_x = _logarithm("x", x)
     weights = _slope_weights(log_x)
     runs = np.asarray(samples, dtype=np.float64)
-    if runs.ndim != 2 or len(runs) != log_x.size or runs.shape[1] < 2:
+    if runs.ndim != 2 or len(runs) != log_x.size or runs.shape[1] < 6:
         raise ValueError(
-            f"samples: must have shape ({log_x.size}, at least 2 runs), got {runs.shape}"
+            f"samples: must have shape ({log_x.size}, at least 6 runs), got {runs.shape}"
         )
     if resamples < 100:
         raise ValueError(f"resamples: must be at least 100, got {resamples}")
