@@ -1,0 +1,120 @@
+"""Ways to fetch a data set without root rights: torchvision's download, and a package of Debian's.
+
+Both run in a child process with a limit on its time: a network that answers nothing must not hang a build.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# Seconds without a byte after which a connection counts as dead, and seconds for a whole transfer.
+_STALLED = 10
+_LIMIT = 1800
+
+# In a process of its own: torchvision has no timeout but the process-wide default of its sockets.
+_TORCHVISION = f"""
+import socket, sys
+socket.setdefaulttimeout({_STALLED})
+from torchvision import datasets
+getattr(datasets, sys.argv[1])(sys.argv[2], download=True)
+"""
+
+
+class FetchError(Exception):
+    """This way did not work, here and now: a few words that say why; another way may."""
+
+
+def torchvision_download(dataset: str, into: Path) -> Path:
+    """Fetch a data set with torchvision's own download.
+
+    Args:
+        dataset: the class of ``torchvision.datasets``, for instance ``"FashionMNIST"``.
+        into: an existing folder.
+
+    Returns:
+        The folder that holds the files, ``into / dataset / "raw"``.
+
+    Raises:
+        FetchError: if torchvision is missing, or its download fails.
+    """
+    done = _run([sys.executable, "-P", "-c", _TORCHVISION, dataset, str(into)])
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = re.sub(r"\w+://\S+", "...", lines[-1].strip(" <>")) if lines else "no reason given"
+        raise FetchError(reason)
+    return into / dataset / "raw"
+
+
+def debian_package(package: str, installed: str, into: Path) -> Path:
+    """Fetch a Debian package from the package sources of this machine and unpack it, without installing it.
+
+    Args:
+        package: the name of the package.
+        installed: the folder in it that holds the files, for instance ``"usr/share/datasets/fashion-mnist"``.
+        into: an existing folder; apt keeps its lists there too, and nothing of the system's is written.
+
+    Returns:
+        The folder that holds the files.
+
+    Raises:
+        FetchError: if this is no Debian or relative of it, or its package sources cannot be reached or do not
+            have the package.
+    """
+    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    if apt is None or dpkg is None:
+        raise FetchError(
+            "apt-get is not on this machine (it comes with Debian, Ubuntu and their relatives)"
+        )
+    status = into / "status"
+    status.touch()  # as if nothing were installed: the system's own record is neither needed nor read
+    options = {
+        "Dir::State": into / "state",
+        "Dir::State::status": status,
+        "Dir::Cache": into / "cache",
+        "Dir::Log": into / "log",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": 1,
+        "Acquire::http::Timeout": _STALLED,
+        "Acquire::https::Timeout": _STALLED,
+    }
+    for folder in ("state/lists/partial", "cache/archives/partial", "log"):
+        (into / folder).mkdir(parents=True)
+    command = [apt, "-q", *(f"-o{name}={value}" for name, value in options.items())]
+    # An update that reached some sources only is good enough if one of them has the package.
+    update = _run([*command, "update"], cwd=into)
+    # apt's own words are not passed on: they are many lines, about machines that the reader need not know.
+    if _run([*command, "download", package], cwd=into).returncode:
+        missed = update.returncode != 0 or "Failed to fetch" in update.stderr
+        raise FetchError(
+            "apt-get could not reach its package sources"
+            if missed
+            else "apt-get's package sources do not have it, or broke off"
+        )
+    archive = next(into.glob(f"{package}_*.deb"))
+    if _run([dpkg, "-x", str(archive), str(into / "unpacked")]).returncode:
+        raise FetchError("the package does not unpack (is the disk full?)")
+    return into / "unpacked" / installed
+
+
+def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LIMIT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FetchError(f"given up after {_LIMIT} s") from error
+    except OSError as error:
+        raise FetchError(f"{Path(command[0]).name} does not start: {error.strerror}") from error
