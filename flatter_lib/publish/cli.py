@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -358,5 +357,5 @@ def _status_of(error: BookError) -> int:
     return 1 if isinstance(error, FailedError) else 2
 
 
-def _ended(*_: Callable[..., Any]) -> NoReturn:
-    sys.exit(143)
+def _ended(signal_number: int, frame: object) -> NoReturn:
+    sys.exit(128 + signal_number)
