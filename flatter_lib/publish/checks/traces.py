@@ -1,0 +1,141 @@
+"""Traces of the machine and of the moment, in outputs and in the files that people edit."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from flatter_lib.publish.checks.finding import Finding
+from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
+from flatter_lib.publish.project import Project
+
+#: Somebody's home. What stands before it keeps addresses (https://host/home/x) and variables ($ROOT/home/x) out.
+_BEFORE = r"(?<![\w.}~$)-])"
+_HOMES = rf"{_BEFORE}(?:/home/\w[\w.-]*|/Users/\w[\w.-]*|/root(?![\w.-]))|\b[A-Z]:\\+Users\\+\w+"
+_HOME = re.compile(_HOMES)
+_PATH = re.compile(
+    rf"{_HOMES}|{_BEFORE}(?:/private)?(?:/var)?/tmp/[\w.-]+|[\w./-]*/site-packages/[\w./-]*"
+)
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+_WARNING = re.compile(
+    r"\b(?:[A-Z][A-Za-z]*)?Warning:|\bwarnings\.warn\(|^\[?WARNING\b|\bWARNING:", re.MULTILINE
+)
+_DATE = re.compile(r"\b(?:19|20)\d\d-[01]\d-[0-3]\d[T ]\d\d:\d\d")
+_CLOCK = re.compile(
+    r"\b\d{1,2}:[0-5]\d:[0-5]\d\b"  # 12:34:56
+    r"|\b\d+(?:\.\d+)?\s?(?:ns|µs|μs|us|ms|s|sec|secs|seconds|minutes|hours)\b(?![\w=(\[]|\.\w)"  # 1.2 s
+    r"|\b(?:Wall|CPU) times?\b"
+    r"|\d\s?(?:it/s|s/it)\b"
+    r"|\d+%\|"  # a progress bar
+)
+_BUILT = re.compile(r"_build|__pycache__|\.git|\.venv|\.ipynb_checkpoints|\..*_cache|.*\.egg-info")
+
+
+def outputs(project: Project) -> list[Finding]:
+    """No output holds a path of the machine, a memory address, a warning, a clock, or anything from stderr."""
+    found = []
+    for chapter, twin in executed(project):
+        cure = f"mend the cell in the source, then: flatter run {chapter.slug}"
+        for index, cell in enumerate(twin.cells):
+            for output in cell.get("outputs", []):
+                where = cell_at(project, chapter, twin, index)
+                if output.output_type == "stream" and output.name == "stderr":
+                    found.append(Finding(where, f"writes to stderr: {_start(output.text)}", cure))
+                found += [
+                    Finding(where, f"shows {what}", cure) for what in _traces(project, output)
+                ]
+    return found
+
+
+def files(project: Project) -> list[Finding]:
+    """No text file of the checkout names somebody's home or the folder of the checkout.
+
+    The files are those under version control with those that could be; without git, all but the built ones.
+    The outputs of twins are :func:`outputs`' part.
+    """
+    found = []
+    cure = "name it from the folder of the checkout, or take it as a setting"
+    for path in _texts(project):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (UnicodeDecodeError, OSError):
+            continue
+        for number, line in enumerate(lines, start=1):
+            if place := _home_or_root(project, line):
+                where = f"{relative(project, path)}, line {number}"
+                found.append(Finding(where, f"holds a path of this machine, {place}", cure))
+    return found
+
+
+def _traces(project: Project, output: NotebookNode) -> Iterator[str]:
+    for kind, text in _shown(output):
+        drawing = (
+            "svg" in kind
+        )  # its numbers are coordinates, and its words are those of the figure
+        sought: Mapping[str, re.Pattern[str]] = {"a date": _DATE, "a path of the machine": _PATH}
+        if not drawing:
+            sought = {
+                "a memory address": _ADDRESS,
+                "a warning": _WARNING,
+                "a clock": _CLOCK,
+                **sought,
+            }
+        for name, pattern in sought.items():
+            if match := pattern.search(text):
+                yield f"{name}, {_start(match.group())}"
+        if str(project.root) in text and not _PATH.search(text):
+            yield f"a path of the machine, {project.root}"
+
+
+def _shown(output: NotebookNode) -> Iterator[tuple[str, str]]:
+    if output.output_type == "stream":
+        yield "text/plain", output.text
+    for kind, content in output.get("data", {}).items():
+        if not kind.endswith(("image/png", "image/jpeg")):
+            yield kind, str(content)
+
+
+def _home_or_root(project: Project, line: str) -> str:
+    if match := _HOME.search(line):
+        return match.group()
+    return str(project.root) if str(project.root) in line else ""
+
+
+def _texts(project: Project) -> list[Path]:
+    listed = _git_files(project.root)
+    if listed is None:
+        listed = [
+            path
+            for path in sorted(project.root.rglob("*"))
+            if not any(map(_BUILT.fullmatch, path.relative_to(project.root).parts))
+        ]
+    return [path for path in listed if path.is_file() and path.suffix != ".ipynb"]
+
+
+def _git_files(root: Path) -> list[Path] | None:
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return (
+        [root / name for name in done.stdout.split("\0") if name] if done.returncode == 0 else None
+    )
+
+
+def _start(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
