@@ -1,0 +1,387 @@
+r"""The scalar valley f = u v: the smallest loss with a manifold of minimisers, and noisy heavy ball in it.
+
+The loss :math:`L(u, v) = (u v - y)^2 / 2` vanishes on the hyperbola :math:`u v = y`. Along it the trace of the
+Hessian, :math:`\operatorname{Tr} H = u^2 + v^2`, varies; it is smallest, :math:`2 y`, at the flat point
+:math:`u = v = \sqrt y`. The imbalance :math:`D = u^2 - v^2` says where on the hyperbola a run is: plain gradient
+flow conserves it, label noise makes it decay, and it is zero at the flat point.
+
+Label noise is additive Gaussian noise on the target, fresh at every step: the gradient at step k is that of
+:math:`(u v - y - \varepsilon \xi_k)^2 / 2`, so the gradient noise has covariance :math:`\varepsilon^2 H` on the
+hyperbola (Cowsik, Can & Glorioso, arXiv 2210.16400, eq. 1, with this :math:`\sigma`). Heavy ball is exactly
+``torch.optim.SGD(lr=lr, momentum=momentum)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flatter_lib.valleys._scalar_kernel import advance
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Draws of one block of one chunk take half a megabyte: they stay in a core's cache.
+_RUNS_A_CHUNK = 32
+_STEPS_A_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class ScalarValley:
+    r"""The loss :math:`(u v - y)^2 / 2` and the point on its valley floor where runs start.
+
+    Points are arrays whose last axis holds u and v.
+
+    Attributes:
+        target: y, positive.
+        start: u at the start, positive; v is ``target / start``, so that runs start on the valley floor.
+
+    Raises:
+        ValueError: if either is not positive and finite.
+
+    Examples:
+        >>> valley = ScalarValley(target=1.0, start=2.0)
+        >>> valley.initial
+        array([2. , 0.5])
+        >>> float(valley.loss(valley.initial)), float(valley.trace_hessian(valley.initial))
+        (0.0, 4.25)
+        >>> valley.initial_imbalance
+        3.75
+    """
+
+    target: float = 1.0
+    start: float = 1.6
+
+    def __post_init__(self) -> None:
+        for name in ("target", "start"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name}: a positive finite number, got {value}")
+
+    @property
+    def initial(self) -> Floats:
+        """The starting point (u, v), on the valley floor."""
+        return np.array([self.start, self.target / self.start])
+
+    @property
+    def initial_imbalance(self) -> float:
+        """D at the starting point; zero if runs start at the flat point."""
+        return float(self.imbalance(self.initial))
+
+    def residual(self, w: ArrayLike) -> Floats:
+        """The residual u v - y, without noise; the displacement across the valley is this over ``|(u, v)|``."""
+        u, v = _split(w)
+        return u * v - self.target
+
+    def loss(self, w: ArrayLike) -> Floats:
+        """The loss (u v - y)^2 / 2, without noise."""
+        return self.residual(w) ** 2 / 2
+
+    def trace_hessian(self, w: ArrayLike) -> Floats:
+        """Tr H = u^2 + v^2, everywhere; on the valley floor also the only eigenvalue that is not zero."""
+        u, v = _split(w)
+        return u**2 + v**2
+
+    def imbalance(self, w: ArrayLike) -> Floats:
+        """The imbalance D = u^2 - v^2; on the valley floor (Tr H)^2 = D^2 + 4 y^2."""
+        u, v = _split(w)
+        return u**2 - v**2
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What :func:`simulate` measured; S settings, N seeds, L levels, R recorded steps.
+
+    Attributes:
+        first_passage: (S, N, L) first step at which D / D_0 is at or below the level; NaN where that never
+            happened before the run ended or left.
+        settling: (S, N, L) step from which ``|D / D_0|`` stays at or below the level until the last step; NaN
+            where it is above the level at the last step, or the run left.
+        left: (S, N) step at which an unstable run left the valley (Tr H reached 1e8); NaN for runs that stayed.
+        at: (S, R) the recorded steps.
+        w: (S, N, R, 2) u and v at those steps; NaN from the step at which the run left.
+    """
+
+    first_passage: Floats
+    settling: Floats
+    left: Floats
+    at: Integers
+    w: Floats
+
+
+def label_draws(seed: int, setting: int, steps: int) -> Floats:
+    """The standard normal numbers that :func:`simulate` multiplies by the label noise in one run.
+
+    They depend on the seed and on the position of the setting among the settings, and on nothing else: neither
+    the number of threads nor the company of other runs changes a run.
+
+    Args:
+        seed: the run's seed.
+        setting: index of the run's setting.
+        steps: how many, one a step.
+
+    Returns:
+        (steps,) draws.
+
+    Examples:
+        >>> draws = label_draws(seed=3, setting=0, steps=1000)
+        >>> bool(np.all(label_draws(seed=3, setting=0, steps=10) == draws[:10]))
+        True
+    """
+    return _stream(seed, setting).standard_normal(steps)
+
+
+def trajectory(
+    valley: ScalarValley, *, lr: float, momentum: float, label_noise: float, draws: ArrayLike
+) -> Floats:
+    """One run on given noise, every step of it.
+
+    Args:
+        valley: the loss and the start.
+        lr: step size, positive.
+        momentum: heavy-ball momentum, in [0, 1).
+        label_noise: standard deviation of the noise on the target, not negative.
+        draws: (steps,) numbers that take the place of the standard normal ones.
+
+    Returns:
+        (steps + 1, 2): u and v from the start on; NaN from the step at which the run left the valley.
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    Examples:
+        >>> w = trajectory(ScalarValley(), lr=0.1, momentum=0.9, label_noise=0.0, draws=np.zeros(5))
+        >>> bool(np.all(w == [1.6, 0.625]))  # without noise nothing moves on the valley floor
+        True
+    """
+    given = np.asarray(draws, dtype=np.float64)
+    if given.ndim != 1 or given.size == 0:
+        raise ValueError(f"draws: must have shape (steps,), got {given.shape}")
+    settings = _Settings.broadcast(
+        lr=lr, momentum=momentum, label_noise=label_noise, steps=given.size
+    )
+    every_step = np.arange(given.size + 1)[np.newaxis]
+    run = _advanced(valley, settings, 1, np.empty(0), every_step, lambda _: [_Replay(given)])
+    w: Floats = run.w[0, 0]
+    return w
+
+
+def simulate(
+    valley: ScalarValley,
+    *,
+    lr: ArrayLike,
+    momentum: ArrayLike,
+    label_noise: ArrayLike,
+    steps: ArrayLike,
+    seeds: int | Sequence[int],
+    levels: Sequence[float] = (),
+    at: ArrayLike = (),
+) -> Runs:
+    r"""Many runs, settings x seeds, of heavy ball under label noise, measured while they go.
+
+    A run makes, with fresh :math:`\xi_k \sim N(0, 1)` and all buffers zero at the start,
+
+    .. math:: b_{k+1} = \beta b_k + (u_k v_k - y - \varepsilon \xi_k) (v_k, u_k), \qquad
+        (u, v)_{k+1} = (u, v)_k - \eta\, b_{k+1}.
+
+    Nothing is stored but what is asked for, so a million steps of a thousand runs fit in memory. Runs are spread
+    over ``NUMBA_NUM_THREADS`` threads (default: one a core), whose number changes no result.
+
+    Args:
+        valley: the loss and the start.
+        lr: step sizes :math:`\eta`, positive.
+        momentum: :math:`\beta`, in [0, 1).
+        label_noise: :math:`\varepsilon`, not negative. These four broadcast to (S,), the settings.
+        steps: steps of every run of a setting, at least 1.
+        seeds: the seeds, or how many (then 0, 1, ...). See :func:`label_draws` for what they determine.
+        levels: fractions of D_0 in (0, 1), for first passage and settling.
+        at: steps at which u and v are kept, (R,) or (S, R), not decreasing, from 0 to the setting's ``steps``.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        ValueError: for an argument outside its range, or levels where runs start at the flat point.
+
+    Examples:
+        >>> runs = simulate(ScalarValley(), lr=[0.05, 0.1], momentum=0.5, label_noise=0.2,
+        ...                 steps=20_000, seeds=3, levels=[0.1])
+        >>> runs.settling.shape, bool(runs.settling[0].min() > runs.settling[1].max())
+        ((2, 3, 1), True)
+    """
+    settings = _Settings.broadcast(lr=lr, momentum=momentum, label_noise=label_noise, steps=steps)
+    seed_list = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not seed_list or min(seed_list) < 0:
+        raise ValueError(f"seeds: at least one, none negative, got {seeds}")
+    fractions = _valid_levels(levels, valley)
+    records = _valid_records(at, settings.steps)
+
+    def streams(chunk: _Chunk) -> list[np.random.Generator]:
+        return [_stream(seed, chunk.setting) for seed in seed_list[chunk.members]]
+
+    return _advanced(valley, settings, len(seed_list), fractions, records, streams)
+
+
+_SETTINGS: dict[str, tuple[str, Callable[[Floats], NDArray[np.bool_]]]] = {
+    "lr": ("positive and finite", lambda a: (a > 0) & np.isfinite(a)),
+    "momentum": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
+    "label_noise": ("finite and at least 0", lambda a: (a >= 0) & np.isfinite(a)),
+    "steps": ("whole, at least 1", lambda a: (a >= 1) & (a < 2**53) & (np.floor(a) == a)),
+}
+
+
+class _Settings(NamedTuple):
+    """The checked settings, each (S,)."""
+
+    lr: Floats
+    momentum: Floats
+    label_noise: Floats
+    steps: Integers
+
+    @classmethod
+    def broadcast(cls, **given: ArrayLike) -> _Settings:
+        arrays = {name: _setting(name, value) for name, value in given.items()}
+        try:
+            lr, momentum, noise, steps = np.broadcast_arrays(np.empty(1), *arrays.values())[1:]
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise ValueError(f"{', '.join(arrays)}: must broadcast, got {shapes}") from error
+        if lr.ndim != 1:
+            raise ValueError(f"{', '.join(arrays)}: at most one axis, got shape {lr.shape}")
+        return cls(lr, momentum, noise, steps.astype(np.int64))
+
+
+def _setting(name: str, value: ArrayLike) -> Floats:
+    allowed, holds = _SETTINGS[name]
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: must be numbers, {allowed}, got {value!r}") from error
+    wrong = ~holds(array)
+    if np.any(wrong):
+        raise ValueError(f"{name}: must be {allowed}, got {array[wrong].flat[0]:g}")
+    return array
+
+
+def _valid_levels(levels: Sequence[float], valley: ScalarValley) -> Floats:
+    fractions = np.asarray(levels, dtype=np.float64).reshape(-1)
+    if not np.all((fractions > 0) & (fractions < 1)):
+        raise ValueError(f"levels: fractions of D_0, each in (0, 1), got {list(levels)}")
+    if fractions.size and valley.initial_imbalance == 0:
+        raise ValueError(
+            "levels: runs start at the flat point, D_0 = 0; start elsewhere or ask for no levels"
+        )
+    return fractions
+
+
+def _valid_records(at: ArrayLike, steps: Integers) -> Integers:
+    records = np.asarray(at, dtype=np.float64)
+    if records.ndim not in (1, 2) or (records.ndim == 2 and len(records) != len(steps)):
+        raise ValueError(f"at: must have shape (records,) or ({len(steps)}, records)")
+    records = np.broadcast_to(records, (len(steps), records.shape[-1]))
+    inside = (records >= 0) & (records <= steps[:, np.newaxis]) & (np.floor(records) == records)
+    if not np.all(inside):
+        raise ValueError(f"at: whole numbers from 0 to steps, got {records[~inside].flat[0]:g}")
+    if np.any(np.diff(records, axis=1) < 0):
+        raise ValueError("at: must not decrease")
+    return np.ascontiguousarray(records, dtype=np.int64)
+
+
+class _Source(Protocol):
+    """Where a run's noise comes from."""
+
+    def standard_normal(self, *, out: Floats) -> object: ...
+
+
+class _Replay:
+    """Given noise, block by block."""
+
+    def __init__(self, draws: Floats) -> None:
+        self.rest = draws
+
+    def standard_normal(self, *, out: Floats) -> None:
+        out[:], self.rest = self.rest[: out.size], self.rest[out.size :]
+
+
+class _Chunk(NamedTuple):
+    """Some runs of one setting, advanced together by one thread."""
+
+    setting: int
+    members: slice
+
+
+def _advanced(
+    valley: ScalarValley,
+    settings: _Settings,
+    runs: int,
+    levels: Floats,
+    at: Integers,
+    sources: Callable[[_Chunk], Sequence[_Source]],
+) -> Runs:
+    """Make all steps of all runs; ``sources`` gives the noise of each run of a chunk."""
+    shape = (len(settings.steps), runs)
+    state = np.tile(np.append(valley.initial, [0.0, 0.0]), (*shape, 1))
+    first_at_or_below = np.full((*shape, len(levels)), -1)
+    last_above = np.zeros((*shape, len(levels)), dtype=np.int64)
+    left = np.full(shape, -1)
+    w = np.full((*shape, at.shape[1], 2), np.nan)
+    w[np.broadcast_to((at == 0)[:, np.newaxis], w.shape[:-1])] = valley.initial
+
+    def finish(chunk: _Chunk) -> None:
+        last = int(settings.steps[chunk.setting])
+        streams = sources(chunk)
+        for done in range(0, last, _STEPS_A_BLOCK):
+            draws = np.empty((len(streams), min(_STEPS_A_BLOCK, last - done)))
+            for stream, row in zip(streams, draws, strict=True):
+                stream.standard_normal(out=row)
+            advance(
+                state[chunk],
+                draws,
+                done,
+                settings.lr[chunk.setting],
+                settings.momentum[chunk.setting],
+                settings.label_noise[chunk.setting],
+                valley.target,
+                # Where runs start at the flat point there are no levels, and any unit serves.
+                valley.initial_imbalance or 1.0,
+                levels,
+                at[chunk.setting],
+                first_at_or_below[chunk],
+                last_above[chunk],
+                left[chunk],
+                w[chunk],
+            )
+
+    parts = [slice(i, i + _RUNS_A_CHUNK) for i in range(0, runs, _RUNS_A_CHUNK)]
+    chunks = [_Chunk(setting, part) for setting in range(shape[0]) for part in parts]
+    # A chunk touches its own part of the arrays only, and neither the compiled loop nor the generators hold the lock.
+    with ThreadPoolExecutor(max_workers=numba.config.NUMBA_NUM_THREADS) as pool:
+        for _ in pool.map(finish, chunks):
+            pass
+
+    stayed = (left < 0)[..., np.newaxis]
+    settled = stayed & (last_above < settings.steps[:, np.newaxis, np.newaxis])
+    return Runs(
+        first_passage=np.where(first_at_or_below >= 0, first_at_or_below, np.nan),
+        settling=np.where(settled, last_above + 1.0, np.nan),
+        left=np.where(left >= 0, left, np.nan),
+        at=at,
+        w=w,
+    )
+
+
+def _stream(seed: int, setting: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(setting,))))
+
+
+def _split(w: ArrayLike) -> tuple[Floats, Floats]:
+    points = np.asarray(w, dtype=np.float64)
+    if points.ndim == 0 or points.shape[-1] != 2:
+        raise ValueError(f"w: the last axis must hold u and v, got shape {points.shape}")
+    return points[..., 0], points[..., 1]
