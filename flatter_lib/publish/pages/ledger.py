@@ -135,11 +135,13 @@ class LedgerDirective(_FromLedger):
         return [*made, *messages]
 
 
-def counts(entries: list[ledger.Entry]) -> nodes.bullet_list:
-    """How many claims have which verdict, as a list of badges; verdicts that nobody has are left out."""
+def counts(entries: list[ledger.Entry]) -> nodes.Element:
+    """How many claims have which verdict, as a list of badges; verdicts that no claim has are left out."""
     found = Counter(entry.verdict for entry in entries)
+    if not found:
+        return text("No claim is in the ledger yet.")
     items = [
-        nodes.list_item("", nodes.paragraph("", "", badge(v), nodes.Text(f" {found[v]}")))
+        nodes.list_item("", nodes.paragraph("", "", nodes.strong(text=f"{found[v]} "), badge(v)))
         for v in VERDICTS
         if found[v]
     ]

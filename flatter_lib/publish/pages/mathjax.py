@@ -2,8 +2,8 @@
 
 The package (``sphinx-mathjax-offline``) brings every variant of MathJax, 24 MB. The pages need one file, which draws
 with SVG and so needs no fonts, and beside it what MathJax fetches on demand: rarer TeX macros and, for readers who
-switch it on in the menu of a formula, its spoken description. The copy goes straight into the built ``_static``: were it
-in a static folder of the sources, Jupyter Book would load each of these scripts on every page.
+switch it on in the menu of a formula, its spoken description. The copy goes straight into the built ``_static``; in a
+static folder of the sources Jupyter Book would load each of these scripts on every page.
 """
 
 from __future__ import annotations
