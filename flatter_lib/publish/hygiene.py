@@ -30,6 +30,7 @@ BEFORE_BUILD: tuple[Callable[[Project], list[Finding]], ...] = (
     references.citations,
     references.glued,
     references.claims,
+    prose.whole_directives,
     prose.typed_numbers,
 )
 #: What is checked of the built pages.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +18,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
+
+from flatter_lib.publish.project import Project
 
 EXTENSIONS = {
     "amsmath",
@@ -63,6 +66,30 @@ class Prose:
 
     text: str
     line: int
+
+
+def texts(project: Project) -> list[Path]:
+    """The sources of the chapters, the other pages beside them, and whatever else the table of contents names."""
+    named = (project.root / f"{name}.md" for name in project.toc_files())
+    beside = [*project.book.glob("*.md"), *project.source.glob("*.md")]
+    return sorted({*beside, *(path for path in named if path.is_file())})
+
+
+def swallowed(text: str) -> Iterator[int]:
+    r"""The lines on which a listing opens that holds a directive, which is then neither executed nor drawn.
+
+    A fence of backticks cannot have backticks in its first line. There it opens nothing, and what was to close it
+    opens a listing, which swallows all up to the next fence.
+
+    Examples:
+        >>> list(swallowed("```{note} by {cite}`smith`\nText.\n```\n\n```{code-cell}\n1 + 1\n```\n"))
+        [3]
+    """
+    for token in _parser().parse(text):
+        if token.type == "fence" and token.map and not token.info.startswith("{"):
+            opening = f"{token.markup}{{"
+            if any(line.startswith(opening) for line in token.content.splitlines()):
+                yield token.map[0] + 1
 
 
 def pieces(text: str, first_line: int = 1) -> Iterator[Role | Prose]:

@@ -1,4 +1,4 @@
-"""Numbers in the prose of chapters: what was measured comes from a cell, never from a hand."""
+"""The prose of chapters: every directive is one, and what was measured comes from a cell, never from a hand."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ _DECIMAL = re.compile(r"(?<![\w.,/:-])[-\u2212]?(\d+\.\d+)(?:e[+-]?\d+)?(?![\w/]
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}")
 _NINES = re.compile(r"0\.9+")
 _LABEL = re.compile(r"(?:[A-Z]\w*\.?|\u00a7)[\s\u00a0]*\Z")
+
+
+def whole_directives(project: Project) -> list[Finding]:
+    """No listing swallows a directive: a code cell in it would silently be missing from the twin."""
+    cure = "write the directive before it with ::: or ~~~ if its first line holds backticks"
+    return [
+        Finding(f"{relative(project, path)}, line {line}", "a listing swallows a directive", cure)
+        for path in markdown.texts(project)
+        for line in markdown.swallowed(path.read_text(encoding="utf-8"))
+    ]
 
 
 def typed_numbers(project: Project) -> list[Finding]:

@@ -106,7 +106,7 @@ def _cited(project: Project) -> Iterator[tuple[str, str]]:
 
 def _roles(project: Project, kind: str) -> Iterator[tuple[str, Path, Role]]:
     """Every citation or glue role of the book's text, with where it stands and its file."""
-    for path in _texts(project):
+    for path in markdown.texts(project):
         yield from _roles_of(project, path, path.read_text(encoding="utf-8"), kind)
     for claim in _claims(project):
         path = project.claims / claim.file
@@ -124,13 +124,6 @@ def _roles_of(
         is_kind = _CITES.fullmatch(piece.name) if kind == "cite" else piece.name.startswith("glue")
         if is_kind:
             yield f"{relative(project, path)}, line {piece.line}", path, piece
-
-
-def _texts(project: Project) -> list[Path]:
-    """The sources of the chapters, the other pages beside them, and whatever else the table of contents names."""
-    named = (project.root / f"{name}.md" for name in project.toc_files())
-    beside = [*project.book.glob("*.md"), *project.source.glob("*.md")]
-    return sorted({*beside, *(path for path in named if path.is_file())})
 
 
 def _claims(project: Project) -> list[ledger.Claim]:

@@ -13,9 +13,10 @@ from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
 from flatter_lib.publish.project import Project
 
-#: Somebody's home. What stands before it keeps addresses (https://host/home/x) and variables ($ROOT/home/x) out.
+#: What stands before a path keeps addresses (https://host/home/x) and variables ($ROOT/home/x) out.
 _BEFORE = r"(?<![\w.}~$)-])"
-_HOMES = rf"{_BEFORE}(?:/home/\w[\w.-]*|/Users/\w[\w.-]*|/root(?![\w.-]))|\b[A-Z]:\\+Users\\+\w+"
+#: Somebody's home; the brackets keep this line from being one.
+_HOMES = rf"{_BEFORE}(?:/home/\w[\w.-]*|/Users/\w[\w.-]*|/roo[t](?![\w.-]))|\b[A-Z]:\\+Users\\+\w+"
 _HOME = re.compile(_HOMES)
 _PATH = re.compile(
     rf"{_HOMES}|{_BEFORE}(?:/private)?(?:/var)?/tmp/[\w.-]+|[\w./-]*/site-packages/[\w./-]*"

@@ -1,0 +1,51 @@
+"""A healthy book has no findings, and neither has the one in this checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flatter_lib.publish import hygiene
+from flatter_lib.publish.hygiene import Finding
+from flatter_lib.publish.project import Project
+
+if TYPE_CHECKING:
+    from tests.book.conftest import Book, Site
+
+CHECKOUT = Project.find(Path(__file__).parent)
+
+
+def test_a_healthy_book_has_no_findings(book: Book) -> None:
+    assert hygiene.before_build(book.project) == []
+
+
+def test_healthy_pages_have_no_findings(site: Site) -> None:
+    assert hygiene.after_build(site.project, site.html) == []
+
+
+def test_all_that_is_wrong_is_reported_at_once(book: Book, site: Site) -> None:
+    book.replace("book/index.md", "galilei1638", "galilei1639")
+    book.chapter.figures.unlink()
+    site.add('<img src="../../_images/fall.svg">')
+    site.add('<a href="#nowhere">x</a>')
+    assert {f.where for f in hygiene.before_build(book.project)} == {
+        "book/index.md, line 3",
+        "book/chapters/falling-water.figures.json",
+        "book/chapters/falling-water.ipynb",  # not fresh: the numbers behind its figures are missing
+    }
+    assert len(hygiene.after_build(site.project, site.html)) == 2
+
+
+def test_a_finding_is_one_line() -> None:
+    assert (
+        str(Finding("a.md", "holds\ntwo  lines", "join them")) == "a.md: holds two lines; join them"
+    )
+
+
+@pytest.mark.parametrize("check", hygiene.BEFORE_BUILD, ids=lambda check: check.__name__)
+def test_the_book_of_this_checkout(check: object) -> None:
+    assert callable(check)
+    findings = check(CHECKOUT)
+    assert not findings, "\n".join(map(str, findings))
