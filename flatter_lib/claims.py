@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from flatter_lib.notebook import emit
+
 
 def record(
     claim_id: str, value: float, low: float | None = None, high: float | None = None, **where: Any
@@ -34,8 +36,6 @@ def record(
         >>> record("example", 1.0, scale="closed form")
         claim example: 1 (exact, scale=closed form)
     """
-    from IPython.display import display
-
     value = float(value)
     if not math.isfinite(value):
         raise ValueError(f"value of claim {claim_id!r}: a finite number, got {value}")
@@ -53,7 +53,7 @@ def record(
             raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
         row |= {"low": low, "high": high}
         line = f"claim {claim_id}: {value:.3g} [{low:.3g}, {high:.3g}] ({', '.join(notes)})"
-    display({"text/plain": line}, raw=True, metadata={"flatter": {"claim": row}})
+    emit({"text/plain": line}, {"claim": row})
 
 
 REPRODUCED = "reproduced"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flatter_lib.notebook import emit
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -85,7 +87,6 @@ def show(
         >>> show(figure, {"x": [1, 2], "y": [3, 4]})
         <figure: x (2), y (2)>
     """
-    from IPython.display import display
     from matplotlib import pyplot
 
     table = _table(data)
@@ -93,10 +94,9 @@ def show(
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
-    display(
+    emit(
         {"image/svg+xml": buffer.getvalue(), "text/plain": f"<figure: {shapes}>"},
-        raw=True,
-        metadata={"flatter": {"figure": {"rtol": rtol, "atol": atol, "columns": table}}},
+        {"figure": {"rtol": rtol, "atol": atol, "columns": table}},
     )
 
 
