@@ -31,7 +31,10 @@ def clean(executed: NotebookNode) -> tuple[NotebookNode, Tables]:
         The cleaned copy, and figure name -> ``{"rtol", "atol", "columns"}``.
     """
     twin = copy.deepcopy(executed)
-    metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
+    metadata = {
+        "kernelspec": dict(KERNEL),
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+    }
     if "flatter" in executed.metadata:
         metadata["flatter"] = copy.deepcopy(dict(executed.metadata["flatter"]))
     twin.metadata = nbformat.from_dict(metadata)
