@@ -6,6 +6,7 @@ and a role in a listing is not a role. The bodies of directives are parsed in tu
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def pieces(text: str, first_line: int = 1) -> Iterator[Role | Prose]:
     yield from _pieces(_parser(), text, first_line)
 
 
+@functools.cache
 def _parser() -> MarkdownIt:
     return create_md_parser(MdParserConfig(enable_extensions=EXTENSIONS), RendererHTML)
 

@@ -14,7 +14,7 @@ from flatter_lib.publish.project import Chapter, Project
 
 def chapters(project: Project) -> list[Chapter]:
     """Every chapter that has a source, a twin or a line in the table of contents."""
-    known = project.chapters()
+    known = dict.fromkeys(project.chapters())
     strays = sorted(
         {path.stem for path in project.executed.glob("*.ipynb")} - {c.slug for c in known}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,9 +11,6 @@ from flatter_lib.publish import freshness, sources, twins
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.checks.notebooks import cell_at, chapters, executed, relative
 from flatter_lib.publish.project import BookError, Chapter, Project
-
-#: What reading a source can raise that its author has to mend.
-UNREADABLE = (BookError, SyntaxError, tokenize.TokenError)
 
 
 def one_to_one(project: Project) -> list[Finding]:
@@ -45,9 +41,9 @@ def fresh(project: Project) -> list[Finding]:
     for chapter in _whole(project):
         try:
             reasons = freshness.state(project, chapter).reasons
-        except UNREADABLE as error:
+        except BookError as error:
             where = relative(project, chapter.source)
-            found.append(Finding(where, f"cannot be read: {error}", "mend the source"))
+            found.append(Finding(where, f"cannot be compared with its twin: {error}", "mend it"))
             continue
         if reasons:
             cure = f"execute it again: flatter run {chapter.slug}"

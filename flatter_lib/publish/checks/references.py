@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
-from pybtex.database import parse_file
+from pybtex.database.input.bibtex import Parser
 from pybtex.exceptions import PybtexError
 
 from flatter_lib.publish import ledger
@@ -30,7 +30,7 @@ def citations(project: Project) -> list[Finding]:
     for path in sorted(project.book.rglob("*.bib")):
         where = relative(project, path)
         try:
-            entries |= {str(key): where for key in parse_file(str(path)).entries}
+            entries |= {str(key): where for key in Parser().parse_file(str(path)).entries}
         except PybtexError as error:
             found.append(Finding(where, f"is not BibTeX: {error}", "mend it"))
     cited = list(_cited(project))

@@ -28,7 +28,7 @@ _WARNING = re.compile(
 _DATE = re.compile(r"\b(?:19|20)\d\d-[01]\d-[0-3]\d[T ]\d\d:\d\d")
 _CLOCK = re.compile(
     r"\b\d{1,2}:[0-5]\d:[0-5]\d\b"  # 12:34:56
-    r"|\b\d+(?:\.\d+)?\s?(?:ns|µs|μs|us|ms|s|sec|secs|seconds|minutes|hours)\b(?![\w=(\[]|\.\w)"  # 1.2 s
+    r"|(?<![\w.-])\d+(?:\.\d+)?\s?(?:ns|µs|μs|us|ms|s|sec|secs|seconds|minutes|hours)\b(?![\w=(\[]|\.\w)"  # 1.2 s
     r"|\b(?:Wall|CPU) times?\b"
     r"|\d\s?(?:it/s|s/it)\b"
     r"|\d+%\|"  # a progress bar
