@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,18 +104,26 @@ def debian_package(package: str, installed: str, into: Path) -> Path:
 
 def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
-            check=False,
             cwd=cwd,
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=_LIMIT,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise FetchError(f"given up after {_LIMIT} s") from error
     except OSError as error:
         raise FetchError(f"{Path(command[0]).name} does not start: {error.strerror}") from error
+    try:
+        stdout, stderr = process.communicate(timeout=_LIMIT)
+    except BaseException as error:
+        # With its helpers, which would go on writing where the caller cleans up, or hold the pipes open for ever.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise FetchError(f"given up after {_LIMIT} s") from error
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

@@ -1,5 +1,6 @@
 """The two ways to fetch, with stand-ins for the programs they start; neither test needs a network."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,14 +110,20 @@ def test_a_program_that_does_not_start(programs: Path, into: Path) -> None:
         debian_package("tiny", INSTALLED, into)
 
 
-def test_what_hangs_is_given_up(
+def test_what_hangs_is_given_up_with_its_helpers(
     programs: Path, into: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_LIMIT", 0.2)
-    program(programs, "apt-get", "exec /bin/sleep 60")
+    monkeypatch.setattr(fetch, "_LIMIT", 0.5)
+    os.mkfifo(into / "alive")
+    alive = os.open(into / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    program(programs, "apt-get", "/bin/sleep 30 > alive & wait")
     program(programs, "dpkg-deb", DPKG)
-    with pytest.raises(FetchError, match=r"given up after 0\.2 s"):
+    with pytest.raises(FetchError, match=r"given up after 0\.5 s"):
         debian_package("tiny", INSTALLED, into)
+    assert (
+        os.read(alive, 1) == b""
+    )  # the end of file: BlockingIOError while the helper holds its end
+    os.close(alive)
 
 
 def test_torchvision_is_asked_in_a_process_of_its_own(
