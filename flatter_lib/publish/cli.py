@@ -5,6 +5,7 @@ Exit status: 0 done, 1 something failed or differs, 2 wrong input, 130 interrupt
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -39,6 +40,9 @@ ChapterName = Annotated[
 def main() -> None:
     """Run the command line with the exit status it promises."""
     signal.signal(signal.SIGTERM, _ended)
+    if root := os.environ.get("FLATTER_DATA"):
+        # Chapters run in a folder of their own, where a relative path would mean another place.
+        os.environ["FLATTER_DATA"] = str(Path(root).expanduser().resolve())
     try:
         app(standalone_mode=True)
     except BookError as error:

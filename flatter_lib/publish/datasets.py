@@ -26,7 +26,8 @@ def statuses() -> Iterator[tuple[str, bool, str]]:
     for dataset in data.catalogue():
         status = data.status(dataset)
         if isinstance(status, data.Location):
-            yield dataset.name, True, f"{status.label}, in {status.folder}"
+            passed = "".join(f"; passed over: {line}" for line in status.passed_over)
+            yield dataset.name, True, f"{status.label}, in {status.folder}{passed}"
         else:
             yield dataset.name, False, str(status)
 
