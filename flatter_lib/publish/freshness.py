@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any
 from nbformat import NotebookNode
 
 from flatter_lib.publish import sources
-from flatter_lib.publish.project import Chapter, Project
+from flatter_lib.publish.project import BookError, Chapter, Project
 
 PACKAGE = "flatter_lib"
+#: A line of IPython's own, which the parser does not know.
+_MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,19 @@ def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
     """Hashes of all that the chapter's outputs are computed from, and ``hash``, of them all.
 
     Raises:
-        BookError: if the source cannot be read.
+        BookError: if the source, or a library module that it uses, cannot be read.
     """
     notebook = sources.read(chapter)
     cells = sources.code_cells(notebook)
+    try:
+        parameters = {p.name: p.default for p in sources.parameters(notebook)}
+    except BookError as error:
+        raise BookError(f"{chapter.slug}: {error}") from None
+    text = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in notebook.cells]
     found: dict[str, Any] = {
         "code": _digest([[cell.source, cell.metadata.get("tags", [])] for cell in cells]),
-        "text": _digest(
-            [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in notebook.cells]
-        ),
-        "parameters": {p.name: p.default for p in sources.parameters(notebook)},
+        "text": _digest([notebook.metadata.get("flatter", {}), text]),
+        "parameters": parameters,
         "modules": modules(project, (cell.source for cell in cells)),
         "records": records(project, notebook),
     }
@@ -65,9 +71,8 @@ def state(project: Project, chapter: Chapter) -> State:
     """Whether the chapter's twin is fresh, and if not, why."""
     if not chapter.twin.exists():
         return State(("never executed",))
-    try:
-        stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):
+    stored = _stored(chapter)
+    if stored is None:
         return State(("its provenance is missing or damaged",))
     if not chapter.figures.exists():
         return State(("the numbers behind its figures are missing",))
@@ -87,16 +92,24 @@ def state(project: Project, chapter: Chapter) -> State:
 
 
 def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
-    """The library modules that pieces of code use, directly or through others, each with the hash of its content."""
-    waiting = [name for piece in code for name in _imported(project, ast.parse(_plain(piece)), "")]
+    """The library modules that pieces of code use, directly or through others, each with the hash of its content.
+
+    Raises:
+        BookError: if one of them is not Python.
+    """
+    waiting = [name for piece in code for name in _imported(project, _cell(piece), "")]
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
         if name in found:
             continue
         path = _path(project, name)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found[name] = _digest(ast.dump(_without_docstrings(tree)))
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except SyntaxError as error:
+            place = f"{path.relative_to(project.root)}, line {error.lineno}"
+            raise BookError(f"{place}: not Python: {error.msg}") from None
+        found[name] = _digest(_nodes(_normalised(tree)))
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting += [n for n in _imported(project, tree, package) if n not in found]
     return dict(sorted(found.items()))
@@ -104,8 +117,18 @@ def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
 
 def records(project: Project, notebook: NotebookNode) -> dict[str, str]:
     """The record files that the source's front matter names (``flatter: records: [...]``), each with its hash."""
-    names = notebook.metadata.get("flatter", {}).get("records", [])
+    names = notebook.metadata.get("flatter", {}).get("records") or []
     return {name: _file_digest(project.results / name) for name in sorted(names)}
+
+
+def _stored(chapter: Chapter) -> dict[str, Any] | None:
+    """The inputs that the twin was executed with, or None where the provenance does not say."""
+    try:
+        stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))["inputs"]
+        whole = all(isinstance(stored[part], dict) for part in ("modules", "records"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(stored) if whole else None
 
 
 def _imported(project: Project, tree: ast.AST, package: str) -> Iterator[str]:
@@ -147,15 +170,21 @@ def _path(project: Project, name: str) -> Path:
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
-def _plain(cell: str) -> str:
-    """A cell's Python without IPython's magics, which the parser does not know."""
-    return "\n".join(
-        "" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines()
-    )
+def _cell(code: str) -> ast.Module:
+    """A cell as Python; a cell that is none uses no module, and its kernel will say what is wrong with it."""
+    for text in (code, _MAGIC.sub(r"\1pass", code)):
+        try:
+            return ast.parse(text)
+        except SyntaxError:
+            continue
+    return ast.Module([], [])
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _normalised(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings, and without the empty pieces that Python 3.12 puts into some f-strings."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            node.values = [v for v in node.values if not isinstance(v, ast.Constant) or v.value]
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and node.body
@@ -163,8 +192,19 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             and isinstance(node.body[0].value, ast.Constant)
             and isinstance(node.body[0].value.value, str)
         ):
-            node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
+            rest = node.body[1:]
+            node.body[:] = rest if rest or isinstance(node, ast.Module) else [ast.Pass()]
     return tree
+
+
+def _nodes(value: Any) -> Any:
+    """A syntax tree as lists that are the same under every Python version; what a node leaves empty is left out."""
+    if isinstance(value, ast.AST):
+        fields = {
+            name: _nodes(item) for name, item in ast.iter_fields(value) if item not in (None, [])
+        }
+        return [type(value).__name__, fields]
+    return [_nodes(item) for item in value] if isinstance(value, list) else repr(value)
 
 
 def _changed(before: dict[str, str], now: dict[str, str], prefix: str) -> list[str]:
