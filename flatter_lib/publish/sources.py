@@ -18,7 +18,6 @@ from flatter_lib.publish.project import BookError, Chapter
 
 SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _TRUTH = {"true": True, "false": False}
-PROFILES = ("smoke", "laptop", "paper")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Parameter:
         """
         try:
             return _convert(self.kind, value)
-        except (ValueError, TypeError, KeyError, yaml.YAMLError):
+        except (ValueError, TypeError, KeyError, OverflowError, yaml.YAMLError):
             raise BookError(
                 f"{self.name}={value}: {self.name} takes a value of type {self.kind}, like {self.default!r}"
             ) from None
@@ -64,7 +63,8 @@ def read(chapter: Chapter) -> NotebookNode:
             f"{chapter.slug}: its source book/source/{chapter.slug}.md is missing"
         ) from None
     except Exception as error:
-        raise BookError(f"{chapter.slug}: its source is not a MyST notebook: {error}") from error
+        said = " ".join(str(error).split())
+        raise BookError(f"{chapter.slug}: its source is not a MyST notebook: {said}") from error
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -117,24 +117,30 @@ def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
     Raises:
         BookError: if the chapter has no such profile.
     """
-    profiles = notebook.metadata.get("flatter", {}).get("profiles", {})
+    profiles = notebook.metadata.get("flatter", {}).get("profiles") or {}
     if profile == "laptop":
         return {}
     if profile not in profiles:
         raise BookError(
             f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
         )
-    return dict(profiles[profile])
+    return dict(profiles[profile] or {})
 
 
 def _declared(source: str) -> list[Parameter]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise BookError(
+            f"parameters cell, line {error.lineno}: not Python: {error.msg}; write `name: type = literal  # help`"
+        ) from None
     comments = {
         token.start[0]: token.string.lstrip("# ").strip()
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
     found = []
-    for node in ast.parse(source).body:
+    for node in body:
         if (
             not isinstance(node, ast.AnnAssign)
             or not isinstance(node.target, ast.Name)
