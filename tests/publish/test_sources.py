@@ -1,0 +1,246 @@
+"""Sources: what a parameters cell declares, what may be given in its place, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from nbformat import NotebookNode
+
+from flatter_lib.publish import sources
+from flatter_lib.publish.project import BookError, Chapter
+
+KINDS = ["int", "float", "bool", "str", "list[int]", "list[float]", "list[str]", "list[bool]"]
+
+
+def notebook(*cells: str, **front_matter: Any) -> NotebookNode:
+    """A notebook whose cells are all tagged as parameters."""
+    made = nbformat.v4.new_notebook(metadata={"flatter": front_matter})
+    made.cells = [
+        nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]}) for cell in cells
+    ]
+    return made
+
+
+def declared(cell: str) -> sources.Parameter:
+    (parameter,) = sources.parameters(notebook(cell))
+    return parameter
+
+
+def of_kind(kind: str) -> sources.Parameter:
+    return sources.Parameter("x", kind, None, "")
+
+
+def test_every_parameter_of_a_source_is_read_with_type_default_and_help(toy: Chapter) -> None:
+    assert sources.parameters(sources.read(toy)) == [
+        sources.Parameter("runs", "int", 8, "how many runs"),
+        sources.Parameter("rate", "float", 1e-3, "the step size"),
+        sources.Parameter("name", "str", "a # b", "what it is called"),
+        sources.Parameter("loud", "bool", False, ""),
+        sources.Parameter("rates", "list[float]", [0.1, 0.2], "several # rates"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('x: "int" = 3', ("int", 3, "")),
+        ("x: 'list[float]' = [1, 2]  # two", ("list[float]", [1.0, 2.0], "two")),
+        ("x: str = '#1'  # with # inside", ("str", "#1", "with # inside")),
+        ("x: str = '''a\n# b'''  # after the last line", ("str", "a\n# b", "after the last line")),
+        ("x: float = 1  ## two marks", ("float", 1.0, "two marks")),
+        ("x: float = -1e-3", ("float", -1e-3, "")),
+        ("# alone on its line\nx: int = 1", ("int", 1, "")),
+        ("x: list[float] = [\n    0.1,  # inside\n    0.2,\n]  # of all", ("list[float]", [0.1, 0.2], "of all")),
+        ("x: list[str] = []", ("list[str]", [], "")),
+        ("x: bool = True", ("bool", True, "")),
+    ],
+)  # fmt: skip
+def test_a_cell_is_read_as_python(cell: str, expected: tuple[str, Any, str]) -> None:
+    parameter = declared(cell)
+    assert (parameter.kind, parameter.default, parameter.help) == expected
+    assert type(parameter.default) is type(expected[1])
+
+
+def test_a_parameter_says_what_it_is() -> None:
+    assert str(declared("x: float = 0.5  # step size")) == "x: float = 0.5  step size"
+    assert str(declared("x: str = 'a'")) == "x: str = 'a'"
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("x = 3", "line 1: write `name: type = literal"),
+        ("y: int = 1\nx: int", "line 2: write"),
+        ("x: int = 1\nprint(x)", "line 2: write"),
+        ("a.x: int = 1", "line 1: write"),
+        ("y: float = 3.0\nx: float = 2 / y", "x is not a literal of type float"),
+        ("x: float = 2 / 3", "x is not a literal of type float"),
+        ("x: int = 1.5", "x is not a literal of type int"),
+        ("x: int = True", "x is not a literal of type int"),
+        ("x: str = 3", "x is not a literal of type str"),
+        ("x: complex = 1j", "x is not a literal of type complex"),
+        ("x: list[int] = [1, 'a']", "x is not a literal of type list"),
+        ("x: list[int] = 1", "x is not a literal of type list"),
+        ("y: int = 1\nx: int = = 1", "line 2: not Python"),
+        ("x: list[int] = [1,", "line 1: not Python"),
+        ("%matplotlib inline\nx: int = 1", "line 1: not Python"),
+    ],
+)
+def test_a_misformed_cell_is_refused_with_its_place(cell: str, message: str) -> None:
+    with pytest.raises(BookError, match="parameters cell") as refused:
+        sources.parameters(notebook(cell))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_two_parameters_cells_are_refused_and_none_is_fine() -> None:
+    with pytest.raises(BookError, match="more than one cell is tagged parameters"):
+        sources.parameters(notebook("x: int = 1", "y: int = 1"))
+    assert sources.parameters(notebook()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "expected"),
+    [
+        ("int", "8", 8),
+        ("int", "-8", -8),
+        ("float", "1e-3", 1e-3),
+        ("float", "1", 1.0),
+        ("float", ".5", 0.5),
+        ("bool", "true", True),
+        ("bool", "false", False),
+        ("bool", "True", True),
+        ("bool", "FALSE", False),
+        ("str", "", ""),
+        ("str", "8", "8"),
+        ("str", "a=b", "a=b"),
+        ("list[float]", "[0, 0.5]", [0.0, 0.5]),
+        ("list[float]", "[1e-3, -2]", [1e-3, -2.0]),
+        ("list[float]", "[]", []),
+        ("list[int]", "[1, 2]", [1, 2]),
+        ("list[str]", "[a, b]", ["a", "b"]),
+        ("list[bool]", "[true, False]", [True, False]),
+    ],
+)
+def test_what_is_typed_becomes_the_parameters_type(kind: str, typed: str, expected: Any) -> None:
+    value = of_kind(kind).convert(typed)
+    assert value == expected
+    assert [type(v) for v in (value if isinstance(value, list) else [value])] == [
+        type(e) for e in (expected if isinstance(expected, list) else [expected])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "expected"),
+    [
+        ("int", "8", 8),
+        ("float", "1e-3", 1e-3),  # for YAML 1.1 a text
+        ("float", "2", 2.0),
+        ("bool", "yes", True),
+        ("str", "'8'", "8"),
+        ("list[float]", "[0, 1e-3]", [0.0, 1e-3]),
+        ("list[int]", "\n- 1\n- 2", [1, 2]),
+    ],
+)
+def test_a_value_from_a_file_becomes_the_parameters_type(
+    kind: str, written: str, expected: Any
+) -> None:
+    assert of_kind(kind).convert(yaml.safe_load(f"x: {written}")["x"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("int", ["", "abc", "1.5", "1e3", "true", True, False, 1.0, None, [1], {}]),
+        ("float", ["", "abc", "true", True, None, [1.0], {}, 10**400]),
+        ("bool", ["", "1", "yes please", 1, 0, 1.0, None, [True]]),
+        ("str", [8, 0.5, True, None, ["a"], {}]),
+        ("list[int]", ["1", "[1, 2.5]", "[1, true]", "[1", "abc", 1, None, [1, "a"], {"a": 1}]),
+        ("list[float]", ["0.5", "[a]", "[true]", [[0.5]], ["x"]]),
+        ("list[bool]", ["[1]", [1]]),
+        ("list[str]", ["[1]", "a"]),
+    ],
+)
+def test_what_is_not_of_the_type_is_refused_with_an_example(kind: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(BookError) as refused:
+            of_kind(kind).convert(value)
+        assert f"x={value}: x takes a value of type {kind}, like None" in str(refused.value)
+
+
+def test_every_kind_gives_its_own_default_back() -> None:
+    for kind in KINDS:
+        item: Any = {"int": 3, "float": 0.5, "bool": True, "str": "a"}[
+            kind.removeprefix("list[").removesuffix("]")
+        ]
+        value = [item] if kind.startswith("list") else item
+        assert declared(f"x: {kind} = {value!r}").convert(value) == value
+
+
+def test_settings_are_what_differs_from_the_published_values(toy: Chapter) -> None:
+    source = sources.read(toy)
+    assert sources.settings(source) == {}
+    assert sources.settings(source, "laptop", {"runs": "8", "rate": "0.001"}) == {}
+    assert sources.settings(source, "laptop", {"rates": "[1]"}) == {"rates": [1.0]}
+    assert sources.settings(source, "smoke") == {"runs": 2}
+    assert sources.settings(source, "smoke", {"runs": "5", "loud": "true"}) == {
+        "runs": 5,
+        "loud": True,
+    }
+
+
+def test_an_unknown_parameter_is_answered_with_those_there_are(toy: Chapter) -> None:
+    with pytest.raises(BookError) as refused:
+        sources.settings(sources.read(toy), given={"run": "3"})
+    first, *listing = str(refused.value).splitlines()
+    assert first == "no parameter 'run'; did you mean runs? The chapter's parameters:"
+    assert listing == [
+        "  runs: int = 8  how many runs",
+        "  rate: float = 0.001  the step size",
+        "  name: str = 'a # b'  what it is called",
+        "  loud: bool = False",
+        "  rates: list[float] = [0.1, 0.2]  several # rates",
+    ]
+    with pytest.raises(BookError, match=r"no parameter 'zzz'\. The chapter's parameters:"):
+        sources.settings(sources.read(toy), given={"zzz": "3"})
+    with pytest.raises(BookError, match="parameters:\n  none"):
+        sources.settings(notebook(), given={"zzz": "3"})
+
+
+def test_profiles_are_those_of_the_front_matter_and_laptop() -> None:
+    cell = "runs: int = 8"
+    both = notebook(cell, profiles={"smoke": {"runs": 2}, "paper": {"runs": 4096}})
+    assert [sources.settings(both, p) for p in ("smoke", "laptop", "paper")] == [
+        {"runs": 2},
+        {},
+        {"runs": 4096},
+    ]
+    with pytest.raises(BookError, match="no profile 'huge'; this chapter has laptop, smoke, paper"):
+        sources.settings(both, "huge")
+    with pytest.raises(BookError, match=r"this chapter has laptop$"):
+        sources.settings(notebook(cell, profiles=None), "smoke")
+    assert sources.settings(notebook(cell, profiles={"smoke": None}), "smoke") == {}
+
+
+def test_a_profile_is_held_to_names_and_types_like_a_person() -> None:
+    cell = "runs: int = 8"
+    with pytest.raises(BookError, match="no parameter 'rums'; did you mean runs"):
+        sources.settings(notebook(cell, profiles={"smoke": {"rums": 2}}), "smoke")
+    with pytest.raises(BookError, match="runs=many: runs takes a value of type int, like 8"):
+        sources.settings(notebook(cell, profiles={"smoke": {"runs": "many"}}), "smoke")
+
+
+def test_a_source_that_cannot_be_read_is_named(
+    toy: Chapter, edit: Callable[[Path, str, str], None]
+) -> None:
+    edit(toy.source, "flatter:", "flatter: [")
+    with pytest.raises(BookError, match="toy: its source is not a MyST notebook"):
+        sources.read(toy)
+    toy.source.unlink()
+    with pytest.raises(BookError, match=r"toy: its source book/source/toy\.md is missing"):
+        sources.read(toy)
