@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,12 +260,13 @@ def _name(check: Callable[..., object]) -> str:
     return f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
 
 
-@pytest.fixture
-def book(tmp_path: Path) -> Book:
-    """A book in which nothing is wrong."""
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a book in which nothing is wrong, to copy."""
+    folder = tmp_path_factory.mktemp("healthy")
     files = {
         "_toc.yml": TOC,
-        "README.md": "# A little book\n\nRead it under https://example.org/home/page, or in `$HOME/book`.\n",
+        "README.md": "# A little book\n\nSee https://example.org/home/page, or `$HOME/book`.\n",
         "book/index.md": INDEX,
         "book/references.md": REFERENCES,
         "book/references.bib": BIBLIOGRAPHY,
@@ -275,12 +277,18 @@ def book(tmp_path: Path) -> Book:
         "flatter_lib/figures.py": "WIDTH = 7\n",
     }
     for name, text in files.items():
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    made = Book(Project(tmp_path))
-    made.execute()
-    return made
+    Book(Project(folder)).execute()
+    return folder
+
+
+@pytest.fixture
+def book(healthy: Path, tmp_path: Path) -> Book:
+    """A book in which nothing is wrong yet."""
+    shutil.copytree(healthy, tmp_path, dirs_exist_ok=True)
+    return Book(Project(tmp_path))
 
 
 PAGE = """\

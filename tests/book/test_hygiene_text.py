@@ -133,7 +133,7 @@ def test_glued_values_shown_on_another_page(book: Book) -> None:
 
 def test_a_glued_value_of_no_chapter(book: Book) -> None:
     book.path("book/index.md").write_text("# Book\n\n{glue:text}`fall-time`\n")
-    line = "book/index.md, line 3: shows fall-time, which belongs to no executed chapter"
+    line = "book/index.md, line 3: shows fall-time, which belongs to no chapter"
     assert only(book, "references.glued") == [line]
 
 

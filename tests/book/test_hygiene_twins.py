@@ -37,8 +37,8 @@ def test_a_source_without_a_twin(book: Book) -> None:
     for path in (book.chapter.twin, book.chapter.provenance, book.chapter.figures):
         path.unlink()
     reports = book.reports()
-    # What it recorded and glued went with it.
-    assert set(reports) == {"pairs.one_to_one", "references.claims", "references.glued"}
+    # What it recorded went with it.
+    assert set(reports) == {"pairs.one_to_one", "references.claims"}
     [finding] = reports["pairs.one_to_one"]
     assert str(finding) == f"{TWIN}: was never executed; execute it: flatter run {SLUG}"
 
