@@ -1,0 +1,386 @@
+"""The pages that Sphinx makes of a tiny book, under this book's own configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from sphinx.errors import ExtensionError
+
+from flatter_lib.publish import build as builder
+from flatter_lib.publish.pages import mathjax
+from flatter_lib.publish.project import Project
+
+HERE = Path(__file__).parents[2]
+TOC = """\
+format: jb-book
+root: book/index
+parts:
+  - caption: Chapters
+    numbered: true
+    chapters:
+      - file: book/chapters/falling
+      - file: book/chapters/rolling
+  - caption: Back matter
+    chapters:
+      - file: book/claims
+"""
+PAGES = {
+    "index": "# Tiny\n\n{cite:p}`galilei1638`; no formula here.\n\n"
+    "```{verdict-counts}\n```\n\n```{execution-table}\n```\n",
+    "claims": "# Claims\n\n```{ledger}\n```\n\n```{bibliography}\n```\n",
+}
+BIBLIOGRAPHY = """\
+@book{galilei1638, title = {Two New {Sciences}}, author = {Galilei, Galileo}, publisher = {Elsevier}, year = {1638}}
+"""
+CLAIMS = r"""
+- {id: fall, paper: galilei1638, place: Day 3, statement: "Depth grows as $t^2$.", measured: "The exponent of $t$.",
+   expect: {equals: 2, tolerance: 0.1}, caveat: "In air, and $v$ was small."}
+- {id: weight, paper: galilei1638, place: Day 1, statement: "Weight is irrelevant.", measured: "The slope.",
+   expect: {at_most: 0.01}}
+- {id: roll, paper: this book, place: Guess 1, statement: "Balls roll slower than cubes slide.", measured: "A ratio.",
+   expect: {at_least: 1}}
+- {id: vacuum, paper: galilei1638, place: Day 1, statement: "So it is in a vacuum.", untested: "No pump; $p > 0$ here."}
+"""
+PROVENANCE = {
+    "inputs": {"hash": "0"},
+    "parameters": {"eta": 0.01, "label": "<b>"},
+    "seconds": 63.1,
+    "executed": "2026-11-22T01:02:03Z",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "modified": True,
+    "versions": {"python": "3.11.7", "torch": "2.14.1"},
+    "device": "cpu",
+    "machine": "x86_64, 2 cores",
+    "threads": 1,
+}
+
+
+def code(source: str, *outputs: Any, **metadata: Any) -> Any:
+    cell = new_code_cell(source, execution_count=1, metadata=metadata)
+    cell.outputs = list(outputs)
+    return cell
+
+
+def claim(
+    name: str, value: float, *interval: float, tags: tuple[str, ...] = (), **where: Any
+) -> Any:
+    row: dict[str, Any] = {"claim": name, "value": value, "where": where}
+    if interval:
+        row |= dict(zip(("low", "high"), interval, strict=True))
+    shown = new_output(
+        "display_data", {"text/plain": f"claim {name}"}, metadata={"flatter": {"claim": row}}
+    )
+    return code(f"record({name!r})", shown, tags=list(tags))
+
+
+def write_chapter(root: Path, slug: str, *cells: Any) -> None:
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell(f"# {slug.title()} things\n\nThe depth is $x$. So $y$ it is."),
+            *cells,
+        ],
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        },
+    )
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+    (root / f"book/source/{slug}.md").write_text(f"# {slug.title()} things\n")
+    nbformat.write(notebook, root / f"book/chapters/{slug}.ipynb")
+
+
+def write_book(root: Path) -> None:
+    """Two chapters, one of them with the record of its execution, and a ledger with every kind of row."""
+    for folder in ("source", "chapters", "claims"):
+        (root / "book" / folder).mkdir(parents=True)
+    shutil.copytree(HERE / "book/_static", root / "book/_static")
+    shutil.copy(HERE / "_config.yml", root)
+    (root / "_toc.yml").write_text(TOC)
+    for name, text in PAGES.items():
+        (root / f"book/{name}.md").write_text(text)
+    (root / "book/references.bib").write_text(BIBLIOGRAPHY)
+    (root / "book/claims/falling.yml").write_text(CLAIMS)
+    write_chapter(
+        root,
+        "falling",
+        code("silent = 1"),
+        claim("fall", 2.01, 1.98, 2.04, runs=40, scale="laptop"),
+        claim("weight", 0.5, 0.4, 0.6, runs=7, scale="laptop", tags=("hide-input",)),
+    )
+    write_chapter(root, "rolling", claim("roll", 1.0, scale="closed form"))
+    (root / "book/chapters/falling.provenance.json").write_text(json.dumps(PROVENANCE))
+    (root / "book/chapters/falling.figures.json").write_text("{}")
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A book and its built pages."""
+
+    root: Path
+    problems: tuple[str, ...]
+
+    @property
+    def html(self) -> Path:
+        return self.root / "out/_build/html"
+
+    def read(self, name: str) -> BeautifulSoup:
+        return BeautifulSoup((self.html / name).read_text(encoding="utf-8"), "html.parser")
+
+    def all(self) -> Iterator[tuple[Path, BeautifulSoup]]:
+        for path in [*self.html.glob("book/**/*.html"), self.html / "search.html"]:
+            yield path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def build(root: Path) -> Pages:
+    return Pages(root, builder.build(Project(root), root / "out").problems)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    """The pages as first built."""
+    root = tmp_path_factory.mktemp("book")
+    write_book(root)
+    built = build(root)
+    assert not built.problems
+    return built
+
+
+@pytest.fixture(scope="module")
+def rebuilt(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    """The same book, built a second time after a chapter was executed again and another one for the first time."""
+    root = tmp_path_factory.mktemp("again") / "book"
+    shutil.copytree(pages.root, root)
+    chapters = root / "book/chapters"
+    again = PROVENANCE | {"seconds": 12.3, "modified": False}
+    (chapters / "falling.provenance.json").write_text(json.dumps(again))
+    (chapters / "rolling.provenance.json").write_text(json.dumps(again | {"threads": 2}))
+    built = build(root)
+    assert not built.problems
+    return built
+
+
+def ledger_row(pages: Pages, name: str) -> Tag:
+    row = pages.read("book/claims.html").find(id=f"ledger-{name}")
+    assert isinstance(row, Tag)
+    return row
+
+
+def words(tag: Tag | None) -> str:
+    assert tag is not None
+    return " ".join(tag.get_text(" ").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "measured"),
+    [
+        ("fall", "reproduced with a caveat", "2.010, 95 % interval 1.980 to 2.040"),
+        ("weight", "contradicted", "0.50, 95 % interval 0.40 to 0.60"),
+        ("roll", "reproduced", "1, exact"),
+        ("vacuum", "not tested here", None),
+    ],
+)
+def test_a_row_says_what_was_measured_and_what_follows(
+    pages: Pages, name: str, verdict: str, measured: str | None
+) -> None:
+    row = ledger_row(pages, name)
+    badge = row.find(class_="verdict")
+    assert words(badge) == verdict
+    assert f"verdict-{verdict.replace(' ', '-')}" in badge["class"]
+    value = row.find(class_="value")
+    assert (words(value) if measured else value) == measured
+
+
+def test_a_row_holds_statement_place_band_sample_and_caveat_with_formulas(pages: Pages) -> None:
+    row = ledger_row(pages, "fall")
+    text = words(row)
+    for part in ("Depth grows as", "Day 3", "2 ± 0.1", "40 runs, laptop scale", "In air, and"):
+        assert part in text
+    assert [math.get_text() for math in row.find_all(class_="math")] == [
+        r"\(t^2\)",
+        r"\(t\)",
+        r"\(v\)",
+    ]
+    assert "No pump;" in words(ledger_row(pages, "vacuum"))
+
+
+def test_claims_are_grouped_by_paper_with_our_own_last(pages: Pages) -> None:
+    page = pages.read("book/claims.html")
+    heads = [h.find(string=True, recursive=False) for h in page.select("article h2")]
+    assert heads == ["Two New Sciences", "Hypotheses of this book"]
+    sections = [table.find_parent("section") for table in page.select("table.ledger")]
+    rows = [[row["id"] for row in section.select("tbody tr")] for section in sections]
+    assert rows == [["ledger-fall", "ledger-weight", "ledger-vacuum"], ["ledger-roll"]]
+    assert "Galilei" in words(sections[0].find("p"))
+
+
+@pytest.mark.parametrize("page", ["book/claims.html", "book/index.html"])
+def test_verdicts_are_counted(pages: Pages, page: str) -> None:
+    counts = [words(item) for item in pages.read(page).select("ul.verdict-counts li")]
+    assert counts == [
+        "1 reproduced",
+        "1 reproduced with a caveat",
+        "1 contradicted",
+        "1 not tested here",
+    ]
+
+
+@pytest.mark.parametrize("name", ["fall", "weight", "roll"])
+def test_a_row_leads_to_the_cell_that_measured_it(pages: Pages, name: str) -> None:
+    address = ledger_row(pages, name).select_one(".where a")["href"]
+    path, anchor = address.split("#")
+    assert anchor == f"claim-{name}"
+    cell = pages.read(f"book/{path}").find(id=anchor)
+    assert isinstance(cell, Tag)
+    assert "cell" in cell["class"]
+    assert f"record('{name}')" in cell.get_text()
+
+
+def test_a_chapter_ends_with_how_it_was_executed(pages: Pages) -> None:
+    end = pages.read("book/chapters/falling.html").select_one("article footer.provenance")
+    text = words(end)
+    for part in (
+        "2026-11-22, 01:02 UTC",
+        "63 s",
+        "0123456789",
+        "with uncommitted changes",
+        "cpu (x86_64, 2 cores)",
+        "one thread",
+        "torch 2.14.1",
+        "eta 0.01",
+        "label '<b>'",
+    ):
+        assert part in text
+    links = [link["href"] for link in end.select("a")]
+    assert len(links) == 3
+    for link in links:
+        assert (pages.html / "book/chapters" / link).resolve().is_file()
+    assert (
+        json.loads((pages.html / "book/chapters/falling.provenance.json").read_text()) == PROVENANCE
+    )
+
+
+def test_the_table_has_every_chapter_executed_or_not(pages: Pages) -> None:
+    rows = [words(row) for row in pages.read("book/index.html").select(".execution-table tbody tr")]
+    assert rows[0].startswith(
+        "Falling things 2026-11-22, 01:02 UTC 63 s 0123456789 with uncommitted"
+    )
+    assert rows[1].startswith("Rolling things not yet")
+    assert pages.read("book/chapters/rolling.html").select_one("footer.provenance") is None
+
+
+def test_a_second_build_shows_a_new_execution(rebuilt: Pages) -> None:
+    falling = words(rebuilt.read("book/chapters/falling.html").select_one("footer.provenance"))
+    assert "12 s" in falling
+    assert "uncommitted" not in falling
+    rolling = words(rebuilt.read("book/chapters/rolling.html").select_one("footer.provenance"))
+    assert "2 threads" in rolling
+    rows = [
+        words(row) for row in rebuilt.read("book/index.html").select(".execution-table tbody tr")
+    ]
+    assert "12 s" in rows[0]
+    assert "not yet" not in rows[1]
+
+
+def test_nothing_comes_from_another_host(pages: Pages) -> None:
+    loaded = 0
+    for path, page in pages.all():
+        for tag in page.select("script[src], link[href], img[src], iframe[src], source[src]"):
+            address = tag.get("src") or tag.get("href")
+            if address.startswith("data:") or tag.get("rel") in (
+                ["next"],
+                ["prev"],
+                ["search"],
+                ["index"],
+            ):
+                continue
+            assert not urlsplit(address).netloc, f"{path.name} loads {address}"
+            assert Path(path.parent, unquote(urlsplit(address).path)).is_file(), address
+            loaded += 1
+    assert loaded > 50
+    assert "thebe" not in (pages.html / "book/chapters/falling.html").read_text().lower()
+
+
+def test_formulas_are_drawn_by_a_script_beside_the_pages(pages: Pages) -> None:
+    scripts = {
+        path.stem: [s["src"] for s in page.select("script[src*=mathjax]")]
+        for path, page in pages.all()
+    }
+    assert len(scripts["falling"]) == 1
+    assert scripts["search"] == []
+    folder = pages.html / "_static/mathjax"
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    assert size < 5e6
+    for part in (
+        "tex-svg.js",
+        "input/tex/extensions/cancel.js",
+        "a11y/explorer.js",
+        "sre/mathmaps/en.json",
+    ):
+        assert (folder / part).is_file()
+
+
+def test_what_to_do_without_mathjax_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mathjax, "PACKAGE", "no-such-package")
+    with pytest.raises(
+        ExtensionError, match="no-such-package is not installed: python -m pip install"
+    ):
+        mathjax.installed()
+
+
+def test_a_formula_keeps_the_mark_that_follows_it(pages: Pages) -> None:
+    joined = [words(tag) for tag in pages.read("book/chapters/falling.html").select("p .unbroken")]
+    assert joined == [r"\(x\) ."]
+
+
+def test_pages_say_their_language_and_let_the_keyboard_skip_the_menu(pages: Pages) -> None:
+    page = pages.read("book/claims.html")
+    assert page.html["lang"] == "en"
+    assert page.select_one(".skip-link a")["href"] == "#main-content"
+    for link in page.select("article a[href]"):
+        assert link.get_text(strip=True)
+
+
+BUTTONS = re.compile(r"mybinder\.org|colab\.research|source-repository-button|source-issues-button")
+
+
+def test_no_button_needs_a_repository_while_none_is_named(pages: Pages) -> None:
+    for _, page in pages.all():
+        assert not BUTTONS.search(str(page))
+
+
+def test_buttons_appear_with_the_address(pages: Pages, tmp_path: Path) -> None:
+    write_book(root := tmp_path / "book")
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    config["repository"]["url"] = "https://github.com/someone/somewhere"
+    (root / "_config.yml").write_text(yaml.safe_dump(config))
+    built = build(root)
+    assert not built.problems
+    page = str(built.read("book/chapters/falling.html"))
+    path = "book/chapters/falling.ipynb"
+    assert f"https://mybinder.org/v2/gh/someone/somewhere/main?urlpath=lab/tree/{path}" in page
+    assert f"https://colab.research.google.com/github/someone/somewhere/blob/main/{path}" in page
+    assert "source-repository-button" in page
+    assert "source-issues-button" in page
+
+
+def test_a_claim_without_a_row_or_with_a_hidden_cell_fails_the_build(
+    rebuilt: Pages, tmp_path: Path
+) -> None:
+    shutil.copytree(rebuilt.root, root := tmp_path / "book")
+    row = claim("fall", 2.01, 1.98, 2.04, tags=("remove-cell",), runs=40, scale="laptop")
+    write_chapter(root, "falling", row)
+    problems = "\n".join(build(root).problems)
+    assert "claim weight has no row" in problems
+    assert "undefined label: 'claim-fall'" in problems
