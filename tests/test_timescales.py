@@ -273,6 +273,23 @@ def test_bootstrap_holds_its_own_estimate_even_without_scatter() -> None:
     assert law.high - law.low < 1e-12
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_bootstrap_holds_its_own_estimate_of_a_statistic_that_resampling_biases(
+    sign: float,
+) -> None:
+    def distinct(values: np.ndarray, axis: int) -> Any:
+        steps = np.diff(np.sort(values, axis=axis), axis=axis)
+        return (1.0 + np.sum(steps > 0, axis=axis)) ** sign
+
+    samples = np.ones((ETA.size, 24))
+    samples[-1] = np.arange(1, 25)
+    law = bootstrap_power_law(
+        ETA, samples, statistic=distinct, generator=np.random.default_rng(0), resamples=100
+    )
+    assert law.exponent == (law.high if sign > 0 else law.low)
+    assert law.low < law.high
+
+
 def test_bootstrap_says_where_too_many_runs_never_arrive() -> None:
     samples = times(np.random.default_rng(6), 10)
     samples[2, :6] = np.nan
