@@ -151,8 +151,9 @@ def test_stable_exactly_within_the_stated_range(mode: tuple[float, float, float]
 def test_stable_means_spectral_radius_below_one(mode: tuple[float, float, float]) -> None:
     eta, beta, h = exact(*mode)
     assume(abs(2 * (1 + beta) - eta * h) > Fraction(8 * EPS))
-    radius = max(abs(root) for root in exact_roots(*mode))
-    assert is_stable(*mode) == (radius < 1)
+    with mpmath.workdps(120):
+        radius = max(abs(root) for root in exact_roots(*mode))
+        assert is_stable(*mode) == (radius < 1)
 
 
 def test_stability_agrees_with_the_companion_matrix_on_a_grid() -> None:
@@ -177,7 +178,7 @@ def test_flat_modes_and_the_edge_itself_are_not_stable(
 # --- roots -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(modes())
 def test_roots_have_the_polynomials_sum_and_product(mode: tuple[float, float, float]) -> None:
     first, second = characteristic_roots(*mode)
@@ -191,7 +192,7 @@ def test_roots_have_the_polynomials_sum_and_product(mode: tuple[float, float, fl
         )
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(modes())
 def test_roots_are_as_exact_as_a_rounded_step_allows(mode: tuple[float, float, float]) -> None:
     lr, momentum, curvature = mode
@@ -263,7 +264,7 @@ def test_critical_momentum_relaxes_fastest() -> None:
     assert momentum[time.argmin()] == pytest.approx(critical_momentum(0.01, 4.0), abs=1e-5)
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(modes())
 @example((1.0, 0.0, 1.0))
 @example((1.0 - EPS / 2, 0.0, 1.0))
@@ -309,7 +310,7 @@ def test_relaxation_time_has_the_stated_limits() -> None:
 # --- stationary law ----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(modes(), st.floats(1e-6, 1e6))
 def test_stationary_variance_solves_the_moment_equations(
     mode: tuple[float, float, float], noise: float

@@ -52,7 +52,7 @@ def settling_time_by_loop(t: np.ndarray, x: np.ndarray, level: float) -> float:
     return settled
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(recorded, st.sampled_from([0.0, 1.0, 1.5, 2.0]))
 @example(np.array([[np.nan, 1.0, 1.0]]), 1.0)
 @pytest.mark.parametrize(
