@@ -12,8 +12,8 @@ from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.checks.html import Image, Load, Page
 from flatter_lib.publish.project import Project
 
-#: Pages that Sphinx adds of its own.
-OF_SPHINX = {"index", "genindex", "search", "py-modindex", "404"}
+#: Pages that Sphinx adds of its own: the way in, the search, the indices of names and of theorems.
+OF_SPHINX = {"index", "genindex", "search", "py-modindex", "prf-prf", "404"}
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MATHJAX = re.compile(r"mathjax.*\.js\Z", re.IGNORECASE)
