@@ -152,9 +152,10 @@ def bootstrap_power_law(
 
     The law is fitted to the statistic by least squares in the logarithms; the interval holds the middle 95 % of the
     exponents refitted after drawing, at each x and independently, as many runs with replacement (percentile
-    bootstrap). It accounts for the runs' scatter, whatever its law, and not for a curve in place of the line. For
-    medians of lognormal times it covered the exponent in 95 to 98 % of data sets with 8 runs or more at each x; for
-    means it is too narrow with few runs (89 % with 8, 93 % with 32).
+    bootstrap). It accounts for the runs' scatter, whatever its law, and not for a curve in place of the line. In 1,500
+    simulated data sets (4 points, lognormal times with sigma 0.5) it held the exponent of the medians in 95 to 96 %
+    with 8, 16 and 32 runs at each x, and that of the means in 89, 93 and 93 % (each +- 1.6 %, the 95 % interval): for
+    means take many runs.
 
     Args:
         x: at least 3 positive numbers, not all equal, shape (n,).

@@ -229,7 +229,7 @@ def test_bootstrap_is_the_plain_one() -> None:
 
 def test_bootstrap_covers_the_exponent() -> None:
     generator = np.random.default_rng(2)
-    trials, hits, narrower = 600, 0, 0
+    trials, hits, narrower = 400, 0, 0
     for _ in range(trials):
         law = bootstrap_power_law(ETA, times(generator, 24), generator=generator, resamples=300)
         hits += law.low <= -1.5 <= law.high
