@@ -62,10 +62,11 @@ def execute(
         progress: whether to draw papermill's progress bar, cell by cell with the time left.
 
     Raises:
-        ChapterError: if a cell fails.
+        ChapterError: if a cell fails or ends its kernel.
         BookError: if the kernel is missing or belongs to another environment.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     if problem := provenance.kernel_problem():
@@ -86,17 +87,19 @@ def execute(
                 kernel_name=provenance.KERNEL_NAME,
                 cwd=project.executed,
                 progress_bar=progress and {"desc": chapter.slug, "file": sys.stderr},
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except PapermillExecutionError as error:
-            kept = project.build / "failed" / f"{chapter.slug}.ipynb"
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(done, kept)
-            first = next((line for line in str(error.source).splitlines() if line.strip()), "")
-            raise ChapterError(
-                f"{chapter.slug}: cell {error.exec_count} (`{first.strip()[:70]}`) raised {error.ename}: "
-                f"{str(error.evalue).strip() or 'no message'}; the notebook up to there is kept as "
-                f"{kept.relative_to(project.root)}, the published twin is untouched"
+            said = " ".join(str(error.evalue).split()) or "no message"
+            what = f"raised {error.ename}: {said}"
+            raise _failure(
+                project, chapter, done, error.exec_count, str(error.source), what
+            ) from None
+        except DeadKernelError:
+            ran = [c for c in sources.code_cells(nbformat.read(done, 4)) if c.execution_count]
+            what = "ended its kernel (was there enough memory?)"
+            raise _failure(
+                project, chapter, done, ran[-1].execution_count, ran[-1].source, what
             ) from None
         seconds = time.perf_counter() - start
     twin, tables = twins.clean(executed)
@@ -104,10 +107,15 @@ def execute(
 
 
 def publish(chapter: Chapter, execution: Execution) -> None:
-    """Make an execution the published twin; its provenance is written last, so that a break shows as stale."""
-    replace_json(chapter.figures, execution.tables)
-    replace_text(chapter.twin, nbformat.writes(execution.twin) + "\n")
-    replace_json(chapter.provenance, execution.provenance)
+    """Make an execution the published twin; its provenance is written last, so that a break shows as stale.
+
+    Raises:
+        FailedError: if it cannot be written.
+    """
+    with _writing(chapter.twin, "is there room, and may you write there?"):
+        replace_json(chapter.figures, execution.tables)
+        replace_text(chapter.twin, nbformat.writes(execution.twin) + "\n")
+        replace_json(chapter.provenance, execution.provenance)
 
 
 def keep(target: Path, execution: Execution) -> None:
@@ -116,13 +124,9 @@ def keep(target: Path, execution: Execution) -> None:
     Raises:
         FailedError: if it cannot be written there.
     """
-    try:
+    with _writing(target, "choose another with --out"):
         replace_text(target, nbformat.writes(execution.twin) + "\n")
         replace_json(target.with_suffix(".provenance.json"), execution.provenance)
-    except OSError as error:
-        raise FailedError(
-            f"{target} cannot be written: {error.strerror}; choose another with --out"
-        ) from None
 
 
 def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
@@ -135,12 +139,40 @@ def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
 
 
 def publish_text(project: Project, chapter: Chapter) -> None:
-    """Renew the text of a twin whose source changed in nothing that is computed."""
+    """Renew the text of a twin whose source changed in nothing that is computed.
+
+    Raises:
+        BookError: if the twin is damaged.
+        FailedError: if it cannot be written.
+    """
     stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))
-    twin = twins.weave(sources.read(chapter), nbformat.read(chapter.twin, as_version=4))
+    twin = twins.weave(sources.read(chapter), twins.read(chapter))
     stored["inputs"] = freshness.inputs(project, chapter)
-    replace_text(chapter.twin, nbformat.writes(twin) + "\n")
-    replace_json(chapter.provenance, stored)
+    with _writing(chapter.twin, "is there room, and may you write there?"):
+        replace_text(chapter.twin, nbformat.writes(twin) + "\n")
+        replace_json(chapter.provenance, stored)
+
+
+def _failure(
+    project: Project, chapter: Chapter, done: Path, number: int, code: str, what: str
+) -> ChapterError:
+    """What to say of a cell that failed; the notebook up to there is put aside for reading."""
+    kept = project.build / "failed" / f"{chapter.slug}.ipynb"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(done, kept)
+    first = next((line.strip() for line in code.splitlines() if line.strip()), "")
+    return ChapterError(
+        f"{chapter.slug}: cell {number} (`{first[:70]}`) {what}; the notebook up to there is kept as "
+        f"{kept.relative_to(project.root)}, the published twin is untouched"
+    )
+
+
+@contextlib.contextmanager
+def _writing(target: Path, cure: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FailedError(f"{target} cannot be written: {error.strerror}; {cure}") from None
 
 
 @contextlib.contextmanager
