@@ -1,6 +1,6 @@
 """The command line, ``flatter``: run chapters, publish the book, check it.
 
-Exit status: 0 done, 1 something failed or differs, 2 wrong input, 130 interrupted.
+Exit status: 0 done, 1 something failed or differs, 2 wrong input, 130 or 143 interrupted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="List the data sets and where each was found; get one.")
 app.add_typer(data_app, name="data")
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -39,7 +41,8 @@ ChapterName = Annotated[
 
 def main() -> None:
     """Run the command line with the exit status it promises."""
-    signal.signal(signal.SIGTERM, _ended)
+    for number in _INTERRUPTS:
+        signal.signal(number, _ended)
     if root := os.environ.get("FLATTER_DATA"):
         # Chapters run in a folder of their own, where a relative path would mean another place.
         os.environ["FLATTER_DATA"] = str(Path(root).expanduser().resolve())
@@ -48,14 +51,16 @@ def main() -> None:
     except BookError as error:
         err.print(f"flatter: {error}", markup=False)
         sys.exit(_status_of(error))
-    except KeyboardInterrupt:
-        err.print("flatter: interrupted; nothing half-written is left")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code in [128 + number for number in _INTERRUPTS]:
+            err.print("flatter: interrupted; nothing half-written is left")
+        raise
 
 
 @app.command()
 def chapters() -> None:
     """List the chapters: when and how long each was executed, and whether it is fresh."""
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from flatter_lib.publish import freshness
@@ -64,13 +69,16 @@ def chapters() -> None:
     table = Table(Column("chapter", no_wrap=True), "title", "last run", "seconds", "state")
     for chapter in project.chapters():
         provenance = _provenance(chapter)
-        state = freshness.state(project, chapter)
+        try:
+            state = _state_text(freshness.state(project, chapter))
+        except BookError as error:
+            state = f"[red]cannot be read[/]: {escape(str(error))}"
         table.add_row(
             chapter.slug,
-            chapter.title,
+            escape(chapter.title),
             str(provenance.get("executed", "never")).replace("T", " ").removesuffix("Z"),
             f"{provenance['seconds']:.0f}" if "seconds" in provenance else "",
-            _state_text(state),
+            state,
         )
     out.print(table)
 
@@ -126,18 +134,11 @@ def diff(
     accept: Annotated[bool, typer.Option("--accept", help="Publish the new outputs.")] = False,
 ) -> None:
     """Execute a chapter and show what changed against the published outputs: texts, and numbers behind figures."""
-    import json
-
-    import nbformat
-
-    from flatter_lib.publish import compare, execute
+    from flatter_lib.publish import compare, execute, twins
 
     project = Project.find()
     found = project.chapter(chapter)
-    if not found.twin.exists():
-        raise BookError(f"{found.slug} was never executed: flatter run {found.slug}")
-    published = nbformat.read(found.twin, as_version=4)
-    tables = json.loads(found.figures.read_text(encoding="utf-8")) if found.figures.exists() else {}
+    published, tables = twins.read(found), twins.published_tables(found)
     execution = execute.execute(project, found, progress=sys.stderr.isatty())
     differences = [*compare.text_differences(published, execution.twin)]
     differences += compare.tables_differences(tables, execution.tables)
@@ -362,4 +363,6 @@ def _status_of(error: BookError) -> int:
 
 
 def _ended(signal_number: int, frame: object) -> NoReturn:
+    for number in _INTERRUPTS:  # tidying up is not interrupted again
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + signal_number)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 
 from flatter_lib.claims import UNTESTED, band, verdict
 from flatter_lib.publish import twins
-from flatter_lib.publish.project import BookError, Project
+from flatter_lib.publish.project import BookError, Chapter, Project
 
 REQUIRED = ("id", "paper", "place", "statement")
 OPTIONAL = ("measured", "expect", "caveat", "untested")
@@ -70,12 +69,13 @@ def claims(project: Project) -> list[Claim]:
 
 
 def rows(project: Project) -> list[Row]:
-    """Every row in the published twins, in reading order."""
+    """Every row in the published twins, in reading order.
+
+    Raises:
+        BookError: if a twin is damaged.
+    """
     return [
-        row
-        for chapter in project.chapters()
-        if chapter.twin.exists()
-        for row in _rows(chapter.slug, chapter.twin)
+        row for chapter in project.chapters() if chapter.twin.exists() for row in _rows(chapter)
     ]
 
 
@@ -83,7 +83,7 @@ def entries(project: Project) -> list[Entry]:
     """The ledger: claims with their rows. Rows without a claim are not here; see :func:`problems`.
 
     Raises:
-        BookError: if a claims file is malformed.
+        BookError: if a claims file is malformed or a twin is damaged.
     """
     recorded = {row.claim: row for row in rows(project)}
     return [_entry(claim, recorded.get(claim.id)) for claim in claims(project)]
@@ -141,9 +141,9 @@ def _entry(claim: Claim, row: Row | None) -> Entry:
 def _claims(path: Path) -> Iterator[Claim]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise BookError(f"{path.name}: not YAML: {error}") from error
-    for item in content or []:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BookError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from error
+    for item in content if isinstance(content, list) else [content] if content else []:
         if not isinstance(item, dict):
             raise BookError(f"{path.name}: every item is a claim with {', '.join(REQUIRED)}")
         name = item.get("id", "without an id")
@@ -152,7 +152,8 @@ def _claims(path: Path) -> Iterator[Claim]:
         if missing or unknown:
             what = f"lacks {', '.join(missing)}" if missing else f"has an unknown key {unknown[0]}"
             raise BookError(f"{path.name}: claim {name} {what}")
-        if bool(item.get("untested")) == bool(item.get("expect")):
+        tested = bool(item.get("expect")) and bool(item.get("measured"))
+        if bool(item.get("untested")) == tested:
             raise BookError(
                 f"{path.name}: claim {name} needs either `expect:` and `measured:`, or `untested:`"
             )
@@ -164,12 +165,12 @@ def _claims(path: Path) -> Iterator[Claim]:
         yield Claim(**item, file=path.name)
 
 
-def _rows(slug: str, twin: Path) -> Iterator[Row]:
-    for cell in nbformat.read(twin, as_version=4).cells:
+def _rows(chapter: Chapter) -> Iterator[Row]:
+    for cell in twins.read(chapter).cells:
         for row in twins.claims_of(cell):
             yield Row(
                 row["claim"],
-                slug,
+                chapter.slug,
                 row["value"],
                 row.get("low"),
                 row.get("high"),

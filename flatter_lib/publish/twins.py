@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,12 +17,48 @@ import nbformat
 from nbformat import NotebookNode
 
 from flatter_lib.publish import sources
+from flatter_lib.publish.project import BookError, Chapter
 
 #: Cell metadata that only says how or when a cell was run.
 RUN_METADATA = ("execution", "papermill")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 Tables = dict[str, dict[str, Any]]
+
+
+def read(chapter: Chapter) -> NotebookNode:
+    """A chapter's published twin.
+
+    Raises:
+        BookError: if there is none, or it is no notebook.
+    """
+    if not chapter.twin.exists():
+        raise BookError(f"{chapter.slug} was never executed: flatter run {chapter.slug}")
+    try:
+        twin = nbformat.read(chapter.twin, as_version=4)
+        nbformat.validate(twin)
+    except Exception as error:
+        raise BookError(
+            f"{chapter.slug}: its executed notebook is damaged: flatter run {chapter.slug}"
+        ) from error
+    return twin
+
+
+def published_tables(chapter: Chapter) -> Tables:
+    """The numbers behind the figures of a chapter's published twin.
+
+    Raises:
+        BookError: if they are missing or damaged.
+    """
+    try:
+        tables = json.loads(chapter.figures.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        tables = None
+    if not isinstance(tables, dict):
+        raise BookError(
+            f"{chapter.slug}: the numbers behind its figures are missing or damaged: flatter run {chapter.slug}"
+        )
+    return tables
 
 
 def clean(executed: NotebookNode) -> tuple[NotebookNode, Tables]:
