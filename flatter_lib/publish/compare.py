@@ -91,7 +91,8 @@ def _column_difference(label: str, old: Any, new: Any, rtol: float, atol: float)
     differs = ~np.isclose(after, before, rtol=rtol, atol=atol, equal_nan=True)
     if not differs.any():
         return []
-    gap = np.abs(after - before) / np.maximum(np.abs(before), np.finfo(np.float64).tiny)
+    with np.errstate(all="ignore"):
+        gap = np.abs(after - before) / np.maximum(np.abs(before), np.finfo(np.float64).tiny)
     worst = np.unravel_index(
         np.argmax(np.where(differs, np.nan_to_num(gap, nan=np.inf), -1)), before.shape
     )
