@@ -27,7 +27,7 @@ def record(
             and whatever else a reader needs to judge it.
 
     Raises:
-        ValueError: if the value is not finite, one end of the interval is missing, or the interval does not hold
+        ValueError: if a number is not finite, one end of the interval is missing, or the interval does not hold
             the value.
 
     Examples:
@@ -49,6 +49,10 @@ def record(
         line = f"claim {claim_id}: {value:.4g} ({', '.join(['exact', *notes])})"
     else:
         low, high = float(low), float(high)
+        if not math.isfinite(low) or not math.isfinite(high):
+            raise ValueError(
+                f"claim {claim_id!r}: finite ends of the interval, got [{low}, {high}]"
+            )
         if not low <= value <= high:
             raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
         row |= {"low": low, "high": high}
