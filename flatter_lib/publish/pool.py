@@ -73,14 +73,14 @@ def run_all(tasks: Sequence[Task], console: Console, jobs: int = 2) -> list[Outc
     Returns:
         The outcomes, in the order of the tasks.
     """
-    waiting = sorted(tasks, key=lambda task: task.expected or 0)
+    waiting = sorted(tasks, key=lambda task: task.expected or 0, reverse=True)
     running: list[_Running] = []
     outcomes: dict[str, Outcome] = {}
     try:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    running.append(_start(waiting.pop()))
+                    running.append(_start(waiting.pop(0)))
                 time.sleep(0.05)
                 for job in [job for job in running if job.process.poll() is not None]:
                     running.remove(job)
@@ -93,6 +93,7 @@ def run_all(tasks: Sequence[Task], console: Console, jobs: int = 2) -> list[Outc
             job.process.terminate()
         for job in running:
             job.process.wait()
+            job.output.close()
         raise
     return [outcomes[task.label] for task in tasks]
 
