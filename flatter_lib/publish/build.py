@@ -38,15 +38,19 @@ def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
         clean: whether to build every page anew.
 
     Returns:
-        The pages. After a failed build nothing is kept: a warning from a page that is not read again would
-        otherwise be silent the next time.
+        The pages. After a failed or interrupted build nothing is kept: a warning from a page that is not read
+        again would otherwise be silent the next time.
     """
     if clean:
         shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "jupyter_book", "build", str(project.root)]
     command += ["--path-output", str(folder), "-n", "-W", "--keep-going"]
     environment = os.environ | {"NO_COLOR": "1", "PYTHONWARNINGS": "default"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     lines = _plain(f"{done.stdout}\n{done.stderr}").splitlines()
     problems = [
         line.strip().replace(f"{project.root}/", "") for line in lines if _WARNING.search(line)
