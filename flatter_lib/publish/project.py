@@ -120,7 +120,7 @@ class Project:
         try:
             toc = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise BookError(f"_toc.yml cannot be read: {error}") from error
+            raise BookError(f"_toc.yml cannot be read: {' '.join(str(error).split())}") from error
         return list(_files(toc))
 
     def chapters(self) -> list[Chapter]:
