@@ -11,11 +11,19 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from flatter_lib.publish.pages import anchors, execution, ledger, mathjax, repository, typography
+from flatter_lib.publish.pages import (
+    anchors,
+    execution,
+    ledger,
+    leftovers,
+    mathjax,
+    repository,
+    typography,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with a Sphinx application."""
-    for part in (anchors, execution, ledger, mathjax, repository, typography):
+    for part in (anchors, execution, ledger, leftovers, mathjax, repository, typography):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -173,6 +173,7 @@ def rebuilt(root: Path, pages: Pages) -> Pages:
     (chapters / "falling.provenance.json").write_text(json.dumps(again))
     (chapters / "rolling.provenance.json").write_text(json.dumps(again | {"threads": 2}))
     write_chapter(root, "rolling", claim("roll", 0.5, scale="closed form"))
+    (root / "out/_build/html/book/chapters/flying.html").write_text("a chapter of the former build")
     built = build(root)
     assert not built.problems
     return built
@@ -309,6 +310,11 @@ def test_a_second_build_shows_a_new_measurement(rebuilt: Pages) -> None:
     assert "contradicted" in row
     counts = [words(i) for i in rebuilt.read("book/index.html").select("ul.verdict-counts li")]
     assert "2 contradicted" in counts
+
+
+def test_a_second_build_leaves_no_page_of_a_former_book(rebuilt: Pages) -> None:
+    names = {path.name for path in (rebuilt.html / "book").rglob("*.html")}
+    assert names == {f"{n}.html" for n in ("index", "claims", "reproduce", "falling", "rolling")}
 
 
 def test_nothing_comes_from_another_host(pages: Pages) -> None:
