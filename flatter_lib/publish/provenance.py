@@ -66,8 +66,9 @@ def _versions() -> dict[str, str]:
 
 def _commit(root: Path) -> tuple[str, bool]:
     head = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--", ".", ":!book/chapters")
-    return (head or "not under version control"), bool(changed)
+    if not head:
+        return "not under version control", False
+    return head, bool(_git(root, "status", "--porcelain", "--", ".", ":!book/chapters"))
 
 
 def _git(root: Path, *arguments: str) -> str:
