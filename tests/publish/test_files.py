@@ -1,0 +1,89 @@
+"""Files: replaced whole or not at all, with nothing left beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flatter_lib.publish.files import replace_json, replace_text
+
+
+def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "a.txt"
+    replace_text(path, "one ²\n")
+    replace_text(path, "two ³\n")
+    assert path.read_text(encoding="utf-8") == "two ³\n"
+    assert list(path.parent.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_json_can_be_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    content = {"b": [1, 2.5], "a": {"x": "²", "none": None}}
+    replace_json(path, content)
+    assert json.loads(path.read_text()) == content
+    assert path.read_text().splitlines()[:2] == ["{", ' "a": {']
+    assert path.read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("content", [math.nan, math.inf, object(), {1, 2}])
+def test_what_is_not_json_leaves_the_old_file(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "a.json"
+    replace_json(path, [1])
+    with pytest.raises((ValueError, TypeError)):
+        replace_json(path, {"a": content})
+    assert json.loads(path.read_text()) == [1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    replace_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(path, "half\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt(), SystemExit(143)])
+def test_whatever_happens_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "a.txt"
+    replace_text(path, "old")
+
+    def stopped(self: Path, target: Path) -> None:
+        assert self.read_text() == "new"  # it is there, complete, when it is interrupted
+        raise error
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(type(error)):
+        replace_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        replace_text(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path / "inside").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(PermissionError):
+            replace_text(tmp_path / "a.txt", "new")
+    finally:
+        tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,131 @@
+"""Provenance: what an execution says of itself, and the kernel that may run one."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from flatter_lib.publish import provenance
+from flatter_lib.publish.execute import Execution
+from flatter_lib.publish.project import Project
+
+KEYS = {
+    "inputs",
+    "parameters",
+    "seconds",
+    "executed",
+    "commit",
+    "modified",
+    "versions",
+    "device",
+    "machine",
+    "threads",
+}
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A Reader", "-c", "user.email=reader@example.org"]
+    command = ["git", "-C", str(root), *identity, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def described(project: Project) -> tuple[str, bool]:
+    found = provenance.describe(project, {}, {}, 0.0, 1)
+    return found["commit"], found["modified"]
+
+
+def test_an_execution_says_how_it_was_made(shelf: tuple[Project, Execution]) -> None:
+    project, execution = shelf
+    stored = json.loads(project.chapter("toy").provenance.read_text())
+    assert stored == execution.provenance
+    assert set(stored) == KEYS
+    assert stored["parameters"] == {
+        "runs": 8,
+        "rate": 1e-3,
+        "name": "a # b",
+        "loud": False,
+        "rates": [0.1, 0.2],
+    }
+    assert stored["seconds"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stored["executed"])
+    assert stored["versions"]["python"] == platform.python_version()
+    assert stored["versions"]["numpy"] == metadata.version("numpy")
+    assert stored["versions"]["torch"] == metadata.version("torch")
+    assert set(stored["versions"]) <= {"python", *provenance.PACKAGES}
+    assert (stored["device"], stored["threads"]) == ("cpu", 1)
+    assert re.fullmatch(r"\w+ \w+, \d+ cores", stored["machine"])
+
+
+def test_it_holds_no_path_and_no_name_of_the_machine(shelf: tuple[Project, Execution]) -> None:
+    text = json.dumps(shelf[1].provenance)
+    assert str(shelf[0].root) not in text
+    assert platform.node() not in text
+
+
+def test_the_device_is_the_parameter_of_that_name(project: Project) -> None:
+    assert provenance.describe(project, {}, {"device": "cuda"}, 1.0, 2)["device"] == "cuda"
+
+
+def test_without_version_control_it_says_so(project: Project) -> None:
+    assert described(project) == ("not under version control", False)
+
+
+def test_the_commit_and_whether_there_were_changes(project: Project) -> None:
+    git(project.root, "init", "-q")
+    assert described(project) == ("not under version control", False)  # nothing is committed yet
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "A book")
+    commit = git(project.root, "rev-parse", "HEAD")
+    assert described(project) == (commit, False)
+    # The twins of other chapters, refreshed in the same go, are no change of what is executed.
+    project.executed.mkdir()
+    (project.executed / "toy.ipynb").write_text("{}")
+    assert described(project) == (commit, False)
+    (project.root / "_toc.yml").write_text("root: book/index\n")
+    assert described(project) == (commit, True)
+
+
+def test_the_environments_own_kernel_is_right() -> None:
+    assert provenance.kernel_problem() == ""
+
+
+def kernel(folder: Path, program: str) -> None:
+    spec = folder / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [program, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Theirs", "language": "python"}))
+
+
+def test_a_kernel_of_another_environment_is_refused_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel(tmp_path, "/opt/theirs/bin/python")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    problem = provenance.kernel_problem()
+    assert "'python3' belongs to another environment (/opt/theirs)" in problem
+    assert "unset JUPYTER_PATH" in problem
+    assert "\n" not in problem
+
+
+def test_a_kernel_that_only_says_python_is_this_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel(tmp_path, "python")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert provenance.kernel_problem() == ""
+
+
+def test_a_missing_kernel_is_said_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "KERNEL_NAME", "no-such-kernel")
+    problem = provenance.kernel_problem()
+    assert problem.startswith("no Jupyter kernel 'no-such-kernel' here: run `make book`")
+    assert "pip install ipykernel" in problem

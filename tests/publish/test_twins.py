@@ -1,0 +1,213 @@
+"""Twins: cleaning leaves nothing of a run but what it computed, and only that."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from flatter_lib.publish import execute, sources, twins
+from flatter_lib.publish.execute import Execution
+from flatter_lib.publish.project import BookError, Chapter, Project
+
+FIGURE = {"rtol": 1e-6, "atol": 0.0, "columns": {"x": [1.0]}}
+CLAIM = {"claim": "toy", "value": 1.0, "where": {"scale": "closed form"}}
+
+
+def stream(text: str, name: str = "stdout") -> NotebookNode:
+    return new_output("stream", name=name, text=text)
+
+
+def shown(text: str, **marks: Any) -> NotebookNode:
+    return new_output("display_data", {"text/plain": text}, metadata={"flatter": marks})
+
+
+def notebook(*cells: NotebookNode, **metadata: Any) -> NotebookNode:
+    return new_notebook(cells=list(cells), metadata=metadata)
+
+
+def ran(source: str, *outputs: NotebookNode, **metadata: Any) -> NotebookNode:
+    return new_code_cell(source, outputs=list(outputs), execution_count=1, metadata=metadata)
+
+
+def figure_cell(name: str, table: dict[str, Any]) -> NotebookNode:
+    return ran("show()", shown("a figure", figure=table), mystnb={"figure": {"name": name}})
+
+
+@pytest.fixture
+def executed() -> NotebookNode:
+    """A notebook with the marks of two tools and one run."""
+    return notebook(
+        new_markdown_cell("# Title", metadata={"papermill": {"duration": 1}}),
+        ran("x = 1", tags=[], papermill={"duration": 0.1}, execution={"iopub.execute_input": "now"}),
+        ran(
+            "show()",
+            stream("a"),
+            stream("b\n"),
+            stream("warned\n", "stderr"),
+            stream("c\n"),
+            shown("a figure", figure=FIGURE),
+            tags=["hide-input"],
+            mystnb={"figure": {"name": "fig-a", "caption": "A"}},
+        ),
+        ran(
+            "record()",
+            shown("a claim", claim=CLAIM),
+            new_output("execute_result", {"text/plain": "1"}, execution_count=9),
+        ),
+        kernelspec={"name": "another", "display_name": "Mine", "language": "python"},
+        language_info={"name": "python", "version": "3.11.0"},
+        papermill={"start_time": "now"},
+        flatter={"profiles": {"smoke": {"runs": 2}}},
+    )  # fmt: skip
+
+
+def test_what_a_run_leaves_in_the_notebook_is_gone(executed: NotebookNode) -> None:
+    twin, _ = twins.clean(executed)
+    assert twin.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        "flatter": {"profiles": {"smoke": {"runs": 2}}},
+    }
+    assert [cell.metadata for cell in twin.cells] == [
+        {},
+        {},
+        {"tags": ["hide-input"], "mystnb": {"figure": {"name": "fig-a", "caption": "A"}}},
+        {},
+    ]
+    assert [cell.get("execution_count") for cell in twin.cells] == [None, 1, 2, 3]
+    assert twin.cells[3].outputs[1].execution_count == 3
+    assert [cell.source for cell in twin.cells] == [cell.source for cell in executed.cells]
+    nbformat.validate(twin)
+
+
+def test_the_executed_notebook_itself_is_not_changed(executed: NotebookNode) -> None:
+    before = copy.deepcopy(executed)
+    twins.clean(executed)
+    assert executed == before
+
+
+def test_cleaning_twice_changes_nothing_more(executed: NotebookNode) -> None:
+    once, tables = twins.clean(executed)
+    twice, none = twins.clean(once)
+    assert nbformat.writes(twice) == nbformat.writes(once)
+    assert (set(tables), none) == ({"fig-a"}, {})
+
+
+def test_numbers_move_out_of_the_outputs_and_claims_stay(executed: NotebookNode) -> None:
+    twin, tables = twins.clean(executed)
+    assert tables == {"fig-a": FIGURE}
+    assert twins.tables(executed) == tables
+    assert twin.cells[2].outputs[-1] == new_output("display_data", {"text/plain": "a figure"})
+    assert [twins.claims_of(cell) for cell in twin.cells] == [[], [], [], [CLAIM]]
+
+
+def test_pieces_of_one_stream_are_joined_and_streams_are_kept_apart(executed: NotebookNode) -> None:
+    twin, _ = twins.clean(executed)
+    assert [(o.name, o.text) for o in twin.cells[2].outputs[:-1]] == [
+        ("stdout", "ab\n"),
+        ("stderr", "warned\n"),
+        ("stdout", "c\n"),
+    ]
+
+
+def test_a_cell_that_was_not_executed_stays_so() -> None:
+    twin, _ = twins.clean(notebook(ran("a"), new_code_cell("b"), ran("c")))
+    assert [cell.execution_count for cell in twin.cells] == [1, None, 3]
+
+
+def test_ids_follow_from_what_the_cells_say() -> None:
+    def ids(*cells: NotebookNode) -> list[str]:
+        return [cell.id for cell in twins.clean(notebook(*cells))[0].cells]
+
+    first = ids(new_markdown_cell("x"), ran("x"), ran("x"), ran("y"), ran("x"))
+    assert first == ids(new_markdown_cell("x"), ran("x"), ran("x"), ran("y"), ran("x"))
+    assert len(set(first)) == 5  # the same words twice, and as text and as code
+    assert first[2:] == [f"{first[1]}-2", first[3], f"{first[1]}-3"]
+    assert ids(ran("y"), ran("x")) == [first[3], first[1]]  # no cell's id depends on another's
+    assert all(re.fullmatch(r"[a-zA-Z0-9-_]{1,64}", mark) for mark in first)
+
+
+def test_a_figure_without_a_name_is_still_taken_out() -> None:
+    twin, tables = twins.clean(notebook(ran("show()", shown("a figure", figure=FIGURE))))
+    assert tables == {"unnamed-0": FIGURE}
+    assert "flatter" not in twin.cells[0].outputs[0].metadata
+
+
+def test_the_tables_of_all_figures_are_kept() -> None:
+    other = FIGURE | {"columns": {"y": [2.0]}}
+    both = notebook(figure_cell("fig-a", FIGURE), figure_cell("fig-b", other))
+    assert twins.tables(both) == {"fig-a": FIGURE, "fig-b": other}
+
+
+def test_a_text_is_woven_around_the_outputs(executed: NotebookNode) -> None:
+    twin, _ = twins.clean(executed)
+    source = notebook(
+        new_markdown_cell("# Another title"),
+        new_code_cell("x = 1"),
+        new_markdown_cell("More text."),
+        new_code_cell("show()", metadata={"tags": ["hide-input"], "mystnb": {"figure": {"name": "fig-b"}}}),
+        new_code_cell("record()"),
+        flatter={"profiles": {}},
+    )  # fmt: skip
+    woven = twins.weave(source, twin)
+    assert [cell.source for cell in woven.cells] == [cell.source for cell in source.cells]
+    assert [c.outputs for c in sources.code_cells(woven)] == [
+        c.outputs for c in sources.code_cells(twin)
+    ]
+    assert [c.execution_count for c in sources.code_cells(woven)] == [1, 2, 3]
+    assert twins.figure_name(woven.cells[3]) == "fig-b"
+    assert woven.metadata.flatter == {"profiles": {}}
+    assert twins.claims_of(woven.cells[4]) == [CLAIM]
+    assert nbformat.writes(twins.clean(woven)[0]) == nbformat.writes(woven)
+    assert source.cells[1].outputs == []
+
+
+def test_outputs_are_not_woven_into_another_number_of_cells(executed: NotebookNode) -> None:
+    with pytest.raises(ValueError, match="longer"):
+        twins.weave(notebook(new_code_cell("x = 1")), executed)
+
+
+def test_two_executions_differ_in_nothing(
+    shelf: tuple[Project, Execution], edit: Callable[[Path, str, str], None]
+) -> None:
+    project, first = shelf
+    second = execute.execute(project, project.chapter("toy"))
+    assert nbformat.writes(second.twin) == nbformat.writes(first.twin)
+    assert second.tables == first.tables
+    assert second.provenance["inputs"] == first.provenance["inputs"]
+
+
+def test_a_published_twin_is_read_with_its_numbers(published: Project) -> None:
+    chapter = published.chapter("toy")
+    assert nbformat.writes(twins.clean(twins.read(chapter))[0]) + "\n" == chapter.twin.read_text()
+    assert twins.published_tables(chapter)["fig-toy"]["rtol"] == 1e-4
+
+
+@pytest.mark.parametrize("content", ["", "no JSON", "[]", "{}", '{"cells": 3}', '{"nbformat": 4}'])
+def test_a_damaged_twin_is_refused_with_its_cure(toy: Chapter, content: str) -> None:
+    with pytest.raises(BookError, match="toy was never executed: flatter run toy"):
+        twins.read(toy)
+    toy.twin.parent.mkdir()
+    toy.twin.write_text(content)
+    with pytest.raises(BookError, match="toy: its executed notebook is damaged: flatter run toy"):
+        twins.read(toy)
+
+
+@pytest.mark.parametrize("content", [None, "", "no JSON", "[]"])
+def test_damaged_numbers_are_refused_with_their_cure(toy: Chapter, content: str | None) -> None:
+    toy.figures.parent.mkdir()
+    if content is not None:
+        toy.figures.write_text(content)
+    with pytest.raises(BookError, match="behind its figures are missing or damaged: flatter run"):
+        twins.published_tables(toy)
+    toy.figures.write_text(json.dumps({"fig-a": FIGURE}))
+    assert twins.published_tables(toy) == {"fig-a": FIGURE}
