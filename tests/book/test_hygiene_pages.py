@@ -74,10 +74,13 @@ def test_a_style_or_script_that_loads_from_another_host(
     assert only(site, "pages.local") == [f"html/_static/{name}: {what} from another host"]
 
 
-@pytest.mark.parametrize("address", ["../../_static/gone.js", "/_static/style.css"])
-def test_a_page_that_loads_what_is_not_there(site: Site, address: str) -> None:
-    site.add(f'<script src="{address}"></script>')
-    assert only(site, "pages.local") == [f"{PAGE}: script loads {address}, which is not there"]
+def test_a_page_that_loads_what_is_not_there(site: Site) -> None:
+    # From the root of a host, as from the root of this machine, is not from beside the page.
+    addresses = ["../../_static/gone.js", str(site.html / "_static" / "style.css")]
+    site.add("".join(f'<script src="{address}"></script>' for address in addresses))
+    assert only(site, "pages.local") == [
+        f"{PAGE}: script loads {address}, which is not there" for address in addresses
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,9 +112,9 @@ def test_a_redirection_that_leads_nowhere(site: Site) -> None:
         ('alt=""', "has no alternative text"),
         ('alt="  "', "has no alternative text"),
         ('role="presentation"', "has no alternative text"),
-        ('alt="../../_images/fall.svg"', "has its file name for alternative text"),
-        ('alt="fall.svg"', "has its file name for alternative text"),
-        ('alt="0a1b2c.png"', "has its file name for alternative text"),
+        ('alt="../../_images/fall.svg"', "has a file name for alternative text"),
+        ('alt="fall.svg"', "has a file name for alternative text"),
+        ('alt="my drawing.png"', "has a file name for alternative text"),
     ],
 )
 def test_an_image_that_cannot_be_read_aloud(site: Site, image: str, problem: str) -> None:

@@ -190,6 +190,7 @@ TYPED = {
     "3.14": "| a | b |\n|---|---|\n| 1 | 3.14 |",
     "1.23e-4": "- a list\n  with 1.23e-4 in it",
     "0.453": ":::{note}\nIt was 0.453.\n:::",
+    "0.455": "With 0.455 of it, nobody saw more.",
     "0.454": "As seen [^here].\n\n[^here]: It was 0.454.",
 }
 

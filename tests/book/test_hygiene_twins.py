@@ -401,7 +401,8 @@ def test_the_folder_of_the_checkout_in_an_output(book: Book) -> None:
     shown = v4.new_output("display_data", {"text/html": f"<b>{book.project.root}/x</b>"})
     book.edit_twin(lambda cells: cells[3].outputs.append(shown))
     [line] = only(book, "traces.outputs")
-    assert line.startswith(f"{TWIN}, code cell 4: shows a path of the machine")
+    start = f"{TWIN}, code cell 4: shows a path of the machine, {book.project.root}"
+    assert line == start or (line.endswith("...") and start.startswith(line[:-3]))
 
 
 def test_a_date_in_a_picture(book: Book) -> None:

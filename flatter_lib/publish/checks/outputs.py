@@ -17,7 +17,7 @@ from flatter_lib.publish.project import Chapter, Project
 
 #: Shorter descriptions do not say what is seen.
 ALT_CHARACTERS, ALT_WORDS = 20, 4
-_FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp|pdf)\Z", re.IGNORECASE)
+_FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp|pdf)\Z", re.IGNORECASE)
 _DRAWN_IN_HTML = re.compile(r"<(img|svg)\b", re.IGNORECASE)
 
 

@@ -17,7 +17,7 @@ OF_SPHINX = {"index", "genindex", "search", "py-modindex", "prf-prf", "404"}
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MATHJAX = re.compile(r"mathjax.*\.js\Z", re.IGNORECASE)
-_FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
+_FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
 
 
 def local(project: Project, html: Path) -> list[Finding]:
@@ -124,18 +124,15 @@ def _image_problem(image: Image) -> str:
         return ""
     if not image.alt or not image.alt.strip():
         return "has no alternative text"
-    name = Path(urlsplit(image.address).path).name
-    if image.alt.strip() in (image.address, name) or _FILE_NAME.fullmatch(image.alt.strip()):
-        return "has its file name for alternative text"
+    if _FILE_NAME.fullmatch(image.alt.strip()):
+        return "has a file name for alternative text"
     return ""
 
 
 def _is_local_mathjax(html: Path, path: Path, load: Load) -> bool:
-    plain = urlsplit(load.address).path
-    is_mathjax = load.by == "script" and bool(_MATHJAX.search(plain))
-    return (
-        is_mathjax and not _ELSEWHERE.match(load.address) and _target(path, load.address).is_file()
-    )
+    address = urlsplit(load.address).path
+    is_mathjax = load.by == "script" and bool(_MATHJAX.search(address))
+    return is_mathjax and _target(path, load.address).is_file()
 
 
 def _target(path: Path, address: str) -> Path:

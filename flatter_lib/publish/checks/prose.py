@@ -18,7 +18,7 @@ DIGITS = 3
 _DECIMAL = re.compile(r"(?<![\w.,/:-])[-\u2212]?(\d+\.\d+)(?:e[+-]?\d+)?(?![\w/]|[.,:-]\d)")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}")
 _NINES = re.compile(r"0\.9+")
-_LABEL = re.compile(r"(?:[A-Z]\w*\.?|\u00a7)[\s\u00a0]*\Z")
+_LABEL = re.compile(r"(?:\b[A-Z]\w*\.?|\u00a7)[\s\u00a0]*\Z")
 
 
 def whole_directives(project: Project) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -73,23 +73,15 @@ def files(project: Project) -> list[Finding]:
 
 
 def _traces(project: Project, output: NotebookNode) -> Iterator[str]:
+    path = re.compile(rf"{re.escape(str(project.root))}|{_PATH.pattern}")
+    anywhere = {"a date": _DATE, "a path of the machine": path}
+    in_words = {"a memory address": _ADDRESS, "a warning": _WARNING, "a clock": _CLOCK}
     for kind, text in _shown(output):
-        drawing = (
-            "svg" in kind
-        )  # its numbers are coordinates, and its words are those of the figure
-        sought: Mapping[str, re.Pattern[str]] = {"a date": _DATE, "a path of the machine": _PATH}
-        if not drawing:
-            sought = {
-                "a memory address": _ADDRESS,
-                "a warning": _WARNING,
-                "a clock": _CLOCK,
-                **sought,
-            }
+        # The numbers in a drawing are coordinates.
+        sought = anywhere if "svg" in kind else in_words | anywhere
         for name, pattern in sought.items():
             if match := pattern.search(text):
                 yield f"{name}, {_start(match.group())}"
-        if str(project.root) in text and not _PATH.search(text):
-            yield f"a path of the machine, {project.root}"
 
 
 def _shown(output: NotebookNode) -> Iterator[tuple[str, str]]:
