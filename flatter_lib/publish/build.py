@@ -12,6 +12,8 @@ from pathlib import Path
 
 from flatter_lib.publish.project import Project
 
+#: jupyter-book of this very environment: it has no `python -m`, and its script may be another's on the PATH.
+_JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 #: What Sphinx prints when -W turns the warnings above it into a failure.
 _WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|Exception occurred|Extension error")
 
@@ -43,7 +45,7 @@ def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
     """
     if clean:
         shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(project.root)]
+    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(project.root)]
     command += ["--path-output", str(folder), "-n", "-W", "--keep-going"]
     environment = os.environ | {"NO_COLOR": "1", "PYTHONWARNINGS": "default"}
     try:
