@@ -96,11 +96,10 @@ def execute(
                 project, chapter, done, error.exec_count, str(error.source), what
             ) from None
         except DeadKernelError:
-            ran = [c for c in sources.code_cells(nbformat.read(done, 4)) if c.execution_count]
+            cells = sources.code_cells(nbformat.read(done, as_version=4))
+            ran = [cell for cell in cells if cell.metadata.papermill.start_time]
             what = "ended its kernel (was there enough memory?)"
-            raise _failure(
-                project, chapter, done, ran[-1].execution_count, ran[-1].source, what
-            ) from None
+            raise _failure(project, chapter, done, len(ran), ran[-1].source, what) from None
         seconds = time.perf_counter() - start
     twin, tables = twins.clean(executed)
     return Execution(twin, tables, provenance.describe(project, inputs, values, seconds, threads))
@@ -132,9 +131,9 @@ def keep(target: Path, execution: Execution) -> None:
 def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
     """The file name of a run of one's own: the chapter, the profile, what changed."""
     said = ",".join(f"{name}={value}" for name, value in changed.items()).replace(" ", "")
-    plain = re.sub(r"[^A-Za-z0-9=,.+-]", "_", said)
+    plain = re.sub(r"[^A-Za-z0-9_=,.+-]", "_", said)[:60]
     mark = hashlib.sha256(json.dumps(dict(changed), sort_keys=True).encode()).hexdigest()[:8]
-    parts = [chapter.slug, profile, plain if len(plain) <= 60 else f"{plain[:60]}-{mark}"]
+    parts = [chapter.slug, profile, plain if plain == said else f"{plain}-{mark}"]
     return "--".join(part for part in parts if part) + ".ipynb"
 
 
