@@ -1,0 +1,345 @@
+"""Execution: what a kernel really does to a small chapter, and what is left when it does not come to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from flatter_lib.publish import execute, freshness, provenance, sources, twins
+from flatter_lib.publish.execute import ChapterError, Execution
+from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
+
+#: How long a kernel may take to start on a busy machine, in seconds.
+PATIENCE = 120
+
+SHORT = """\
+# A short chapter
+
+```{{code-cell}} ipython3
+import os
+names = ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONHASHSEED", "NO_COLOR"]
+print([os.environ[name] for name in names], os.getcwd() == os.path.realpath("../chapters"))
+```
+
+```{{code-cell}} ipython3
+
+{cell}
+```
+
+```{{code-cell}} ipython3
+print("never")
+```
+"""
+
+SLOW = """\
+import pathlib, time
+pathlib.Path("../../started").write_text(str(os.getpid()))
+time.sleep(600)"""
+
+
+def shorten(chapter: Chapter, cell: str) -> None:
+    """Makes a chapter one of three cells, the second of which is given."""
+    header, _, _ = chapter.source.read_text().partition("# A toy chapter")
+    chapter.source.write_text(header + SHORT.format(cell=cell))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_an_execution_holds_outputs_numbers_and_claims(shelf: tuple[Project, Execution]) -> None:
+    _, execution = shelf
+    _, _, figure, last = sources.code_cells(execution.twin)
+    (picture,) = figure.outputs
+    assert picture.data["image/svg+xml"].startswith("<?xml")
+    assert picture.data["text/plain"] == "<figure: rate (2), height (2)>"
+    assert picture.metadata == {}
+    assert execution.tables == {
+        "fig-toy": {
+            "rtol": 1e-4,
+            "atol": 0.0,
+            "columns": {"rate": [0.1, 0.2], "height": [0.8, 1.6]},
+        }
+    }
+    claim, printed = last.outputs
+    assert claim.data["text/plain"] == "claim toy: 1 (exact, scale=closed form)"
+    assert twins.claims_of(last) == [
+        {"claim": "toy", "value": 1.0, "where": {"scale": "closed form"}}
+    ]
+    assert printed.text == "runs 8\nthreads 1\n"
+    nbformat.validate(execution.twin)
+
+
+def test_publishing_writes_the_twin_its_numbers_and_its_provenance(
+    shelf: tuple[Project, Execution],
+) -> None:
+    project, execution = shelf
+    chapter = project.chapter("toy")
+    assert nbformat.read(chapter.twin, as_version=4) == execution.twin
+    assert json.loads(chapter.figures.read_text()) == execution.tables
+    assert json.loads(chapter.provenance.read_text()) == execution.provenance
+    assert {path.name for path in project.executed.iterdir()} == {
+        "toy.ipynb",
+        "toy.figures.json",
+        "toy.provenance.json",
+    }
+    assert not project.build.exists()
+    assert execute.last_seconds(chapter) == execution.provenance["seconds"]
+
+
+def test_what_was_never_executed_took_no_known_time(toy: Chapter) -> None:
+    assert execute.last_seconds(toy) is None
+    toy.twin.parent.mkdir()
+    for damaged in ("", "[]", "{}", '{"seconds": null}', '{"seconds": "long"}'):
+        toy.provenance.write_text(damaged)
+        assert execute.last_seconds(toy) is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("raise ValueError('no\\n way')", "raised ValueError: no way"),
+        ("os._exit(1)  # as the system does to a process that takes too much memory", "ended its kernel"),
+    ],
+)  # fmt: skip
+def test_a_chapter_that_fails_is_kept_aside_and_its_twin_untouched(
+    published: Project, monkeypatch: pytest.MonkeyPatch, cell: str, said: str
+) -> None:
+    chapter = published.chapter("toy")
+    shorten(chapter, cell)
+    before = contents(published.root)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    environment = dict(os.environ)
+    with pytest.raises(ChapterError) as failed:
+        execute.execute(published, chapter, threads=2)
+    message = str(failed.value)
+    assert message.startswith(f"toy: cell 2 (`{cell[:70]}`) {said}")
+    assert "kept as _build/failed/toy.ipynb, the published twin is untouched" in message
+    assert "\n" not in message
+    assert isinstance(failed.value, FailedError)
+    # Nothing else was written, and this process's own environment is as it was.
+    after = contents(published.root)
+    kept = nbformat.reads(after.pop("_build/failed/toy.ipynb").decode(), as_version=4)
+    assert after == before
+    assert dict(os.environ) == environment
+    # What ran before is in what is kept: the kernel had the threads that were asked for, in the twins' folder.
+    texts = [output.get("text") for c in sources.code_cells(kept) for output in c.outputs]
+    assert "['2', '2', '0', '1'] True\n" in texts
+    assert "never\n" not in texts
+
+
+def test_a_cell_that_is_no_python_fails_in_its_kernel(project: Project, toy: Chapter) -> None:
+    shorten(toy, "x = = 3")
+    with pytest.raises(ChapterError, match=r"toy: cell 2 \(`x = = 3`\) raised SyntaxError"):
+        execute.execute(project, toy)
+    assert not toy.twin.exists()
+
+
+def test_a_kernel_of_another_environment_runs_nothing(
+    project: Project, toy: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = ["/opt/theirs/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Theirs", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    before = contents(project.root)
+    with pytest.raises(BookError, match="belongs to another environment") as refused:
+        execute.execute(project, toy)
+    assert not isinstance(refused.value, FailedError)
+    assert contents(project.root) == before
+
+
+def test_without_a_kernel_nothing_runs(
+    project: Project, toy: Chapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "KERNEL_NAME", "no-such-kernel")
+    with pytest.raises(BookError, match="no Jupyter kernel 'no-such-kernel' here: run `make book`"):
+        execute.execute(project, toy)
+
+
+def test_the_environment_comes_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    inside = {}
+
+    def interrupted() -> None:
+        with execute._environment(3):
+            inside.update({name: os.environ[name] for name in execute.THREAD_VARIABLES})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert inside == dict.fromkeys(execute.THREAD_VARIABLES, "3")
+    assert dict(os.environ) == before
+
+
+def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with a folder of its own for what is temporary."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flatter_lib", *arguments],
+        cwd=project.book,
+        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def test_a_run_of_ones_own_never_touches_the_published_twin(
+    published: Project, temporary: Path, tmp_path: Path
+) -> None:
+    before = contents(published.root)
+    target = tmp_path / "own" / "{runs} {0} {.ipynb"  # papermill would fill in the braces
+    given = ["-p", "runs=3", "-p", "rates=[1, 2, 3]", "--threads", "2", "--out", str(target)]
+    with flatter(published, "run", "toy", *given, folder=temporary) as process:
+        said, complained = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complained) == (0, "")
+    assert said.startswith("toy: executed in ")
+    assert str(target) in said
+    assert contents(published.root) == before
+    assert list(temporary.iterdir()) == []
+    own = nbformat.read(target, as_version=4)
+    assert "runs 3\nthreads 2\n" in [o.get("text") for o in sources.code_cells(own)[-1].outputs]
+    stored = json.loads(target.with_suffix(".provenance.json").read_text())
+    assert (stored["parameters"]["runs"], stored["parameters"]["rates"]) == (3, [1.0, 2.0, 3.0])
+    assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 2)
+    assert {path.name for path in target.parent.iterdir()} == {
+        target.name,
+        target.with_suffix(".provenance.json").name,
+    }
+
+
+@pytest.fixture
+def slow(published: Project, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A run that is in the middle of a cell, and its kernel's process id."""
+    chapter = published.chapter("toy")
+    shorten(chapter, SLOW)
+    with flatter(published, "run", "toy", folder=temporary) as process:
+        started = published.root / "started"
+        deadline = time.monotonic() + PATIENCE
+        while not (started.exists() and started.read_text()):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        kernel = int(started.read_text())
+        started.unlink()
+        yield process, kernel
+        process.kill()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(
+    published: Project,
+    slow: tuple[subprocess.Popen[str], int],
+    temporary: Path,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    process, kernel = slow
+    before = contents(published.root)
+    assert alive(kernel)
+    process.send_signal(number)
+    process.send_signal(number)  # as an impatient person does
+    said, complained = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status
+    assert (said, complained) == ("", "flatter: interrupted; nothing half-written is left\n")
+    assert contents(published.root) == before
+    assert list(temporary.iterdir()) == []
+    assert not alive(kernel)
+
+
+def test_a_break_between_the_files_of_a_twin_shows_as_stale(
+    published: Project, shelf: tuple[Project, Execution]
+) -> None:
+    chapter = published.chapter("toy")
+    assert freshness.state(published, chapter).fresh
+    chapter.provenance.unlink()
+    chapter.provenance.mkdir()
+    chapter.twin.unlink()
+    with pytest.raises(FailedError, match=r"toy\.ipynb cannot be written: Is a directory; "):
+        execute.publish(chapter, shelf[1])
+    assert chapter.twin.exists()
+    assert not freshness.state(published, chapter).fresh
+    assert not [path for path in published.executed.iterdir() if path.name.startswith(".")]
+
+
+def test_what_cannot_be_kept_where_it_was_asked_for_is_said(
+    shelf: tuple[Project, Execution], tmp_path: Path
+) -> None:
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "file").write_text("a file")
+    for target in (tmp_path / "folder.ipynb", tmp_path / "file" / "own.ipynb"):
+        with pytest.raises(FailedError) as failed:
+            execute.keep(target, shelf[1])
+        assert str(failed.value).startswith(f"{target} cannot be written: ")
+        assert str(failed.value).endswith("; choose another with --out")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.ipynb", "file"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_said(
+    shelf: tuple[Project, Execution], published: Project, tmp_path: Path
+) -> None:
+    published.executed.chmod(0o500)
+    try:
+        with pytest.raises(FailedError, match="cannot be written: Permission denied"):
+            execute.publish(published.chapter("toy"), shelf[1])
+    finally:
+        published.executed.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("changed", "profile", "name"),
+    [
+        ({"runs": 3}, "laptop", "toy--laptop--runs=3.ipynb"),
+        ({}, "smoke", "toy--smoke.ipynb"),
+        ({"runs": 3, "rate": 1e-05, "a_b": True}, "paper", "toy--paper--runs=3,rate=1e-05,a_b=True.ipynb"),
+    ],
+)  # fmt: skip
+def test_a_run_of_ones_own_is_named_after_what_it_changes(
+    toy: Chapter, changed: dict[str, object], profile: str, name: str
+) -> None:
+    assert execute.own_name(toy, changed, profile) == name
+
+
+def test_names_are_safe_and_different_runs_have_different_ones(toy: Chapter) -> None:
+    values = ["a/b", "a_b", "a b", "a\\b", "../a", "{a}", "ä", "x" * 300, "x" * 301, "", "a\nb"]
+    names = [execute.own_name(toy, {"name": value}, "laptop") for value in values]
+    names += [execute.own_name(toy, {"rates": rates}, "laptop") for rates in ([1.0], [], [12.0])]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert Path(name).name == name
+        assert name.isascii()
+        assert len(name) < 100
+        assert not set(name) & set(" {}\n\\")
