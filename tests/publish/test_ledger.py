@@ -1,0 +1,261 @@
+"""The ledger: claims and rows are one to one, and every verdict is computed from the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from flatter_lib.publish import ledger, twins
+from flatter_lib.publish.ledger import Claim, Row
+from flatter_lib.publish.project import BookError, Project
+
+CLAIM: dict[str, Any] = {
+    "id": "toy",
+    "paper": "this book",
+    "place": "the toy chapter",
+    "statement": "One is one.",
+    "measured": "one",
+    "expect": {"equals": 1.0, "tolerance": 0.5},
+}
+
+
+@pytest.fixture
+def state(project: Project) -> Callable[..., None]:
+    """Writes the claims of a file, each a change of the one above."""
+
+    def write(*changes: dict[str, Any], file: str = "toy.yml") -> None:
+        claims = [
+            {k: v for k, v in (CLAIM | change).items() if v is not None} for change in changes
+        ]
+        (project.claims / file).write_text(yaml.safe_dump(claims), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def record(project: Project) -> Callable[..., None]:
+    """Publishes a twin of the toy chapter whose one cell recorded these rows."""
+
+    def write(*changes: dict[str, Any], slug: str = "toy") -> None:
+        rows = [{"claim": "toy", "value": 1.0, "where": {"scale": "exact"}} | c for c in changes]
+        outputs = [
+            new_output("display_data", {"text/plain": ""}, metadata={"flatter": {"claim": row}})
+            for row in rows
+        ]
+        cell = new_code_cell("record()", outputs=outputs, execution_count=1)
+        chapter = project.chapter_paths(slug)
+        chapter.twin.parent.mkdir(exist_ok=True)
+        nbformat.write(twins.clean(new_notebook(cells=[cell]))[0], chapter.twin)
+        if slug != "toy":
+            chapter.source.write_text("# Another\n", encoding="utf-8")
+
+    return write
+
+
+def verdicts(project: Project) -> list[str]:
+    return [entry.verdict for entry in ledger.entries(project)]
+
+
+def test_the_row_of_a_real_execution_meets_its_claim(shelf: tuple[Project, Any]) -> None:
+    project, _ = shelf
+    assert ledger.problems(project) == []
+    (entry,) = ledger.entries(project)
+    assert entry.claim == Claim(**CLAIM, file="toy.yml")
+    assert entry.row == Row("toy", "toy", 1.0, None, None, {"scale": "closed form"})
+    assert entry.verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        ({"value": 1.0, "low": 0.6, "high": 1.4}, "reproduced"),
+        ({"value": 2.0, "low": 1.9, "high": 2.1}, "contradicted"),
+        ({"value": 1.0, "low": 0.4, "high": 1.4}, "undecided"),
+        ({"value": 1.6}, "contradicted"),
+    ],
+)
+def test_the_verdict_follows_from_the_row(
+    project: Project, record: Callable[..., None], row: dict[str, Any], verdict: str
+) -> None:
+    record(row)
+    assert verdicts(project) == [verdict]
+
+
+def test_a_caveat_shows_in_the_verdict(
+    project: Project, state: Callable[..., None], record: Callable[..., None]
+) -> None:
+    state({"caveat": "only here"})
+    record({})
+    assert verdicts(project) == ["reproduced with a caveat"]
+
+
+def test_what_is_untested_says_so_and_needs_no_row(
+    project: Project, state: Callable[..., None]
+) -> None:
+    state({"expect": None, "measured": None, "untested": "needs a larger machine"})
+    assert ledger.problems(project) == []
+    (entry,) = ledger.entries(project)
+    assert (entry.row, entry.verdict) == (None, "not tested here")
+
+
+def test_claims_come_in_the_order_of_files_and_lists(
+    project: Project, state: Callable[..., None]
+) -> None:
+    state({"id": "z"}, {"id": "a"}, file="1.yml")
+    state({"id": "m"}, file="0.yml")
+    (project.claims / "toy.yml").write_text("")
+    assert [claim.id for claim in ledger.claims(project)] == ["m", "z", "a"]
+
+
+def test_a_claim_without_a_row_is_a_problem(project: Project) -> None:
+    assert ledger.problems(project) == [
+        "toy.yml: claim toy has no row: record it in a chapter, or say why not with `untested:`"
+    ]
+    assert verdicts(project) == ["not tested here"]
+
+
+def test_a_row_without_a_claim_is_a_problem(project: Project, record: Callable[..., None]) -> None:
+    record({}, {"claim": "stray"})
+    assert ledger.problems(project) == [
+        "toy: records the claim stray, which no file in book/claims states: add it there"
+    ]
+
+
+def test_a_claim_recorded_twice_is_a_problem(project: Project, record: Callable[..., None]) -> None:
+    record({}, {})
+    assert ledger.problems(project) == ["claim toy is recorded 2 times, in toy, toy: keep one"]
+    record({})
+    assert ledger.problems(project) == []
+    record({}, slug="zebra")
+    assert ledger.problems(project) == ["claim toy is recorded 2 times, in toy, zebra: keep one"]
+
+
+def test_a_claim_stated_twice_is_a_problem(
+    project: Project, state: Callable[..., None], record: Callable[..., None]
+) -> None:
+    state({}, file="another.yml")
+    record({})
+    assert ledger.problems(project) == ["toy.yml: claim toy is also in another.yml: keep one"]
+
+
+def test_an_untested_claim_that_is_recorded_is_a_problem(
+    project: Project, state: Callable[..., None], record: Callable[..., None]
+) -> None:
+    state({"expect": None, "measured": None, "untested": "too long"})
+    record({})
+    assert ledger.problems(project) == [
+        "toy.yml: claim toy is called untested, but toy records it: drop `untested:`"
+    ]
+    assert verdicts(project) == ["not tested here"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"where": {}}, "does not say its scale: record(..., scale=...)"),
+        (
+            {"low": 0.9, "high": 1.1, "where": {"scale": "laptop"}},
+            "does not say its sample size: record(..., runs=...)",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_judged_is_a_problem(
+    project: Project, record: Callable[..., None], row: dict[str, Any], problem: str
+) -> None:
+    record(row)
+    assert ledger.problems(project) == [f"toy: claim toy {problem}"]
+
+
+@pytest.mark.parametrize("size", ledger.SAMPLE_SIZES)
+def test_every_name_of_a_sample_size_serves(
+    project: Project, record: Callable[..., None], size: str
+) -> None:
+    record({"low": 0.9, "high": 1.1, "where": {"scale": "laptop", size: 64}})
+    assert ledger.problems(project) == []
+
+
+def test_every_problem_is_reported(
+    project: Project, state: Callable[..., None], record: Callable[..., None]
+) -> None:
+    state({}, {"id": "missing"})
+    record({"where": {}}, {"claim": "stray"})
+    assert len(ledger.problems(project)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": None}, "claim without an id lacks id"),
+        ({"place": None, "paper": ""}, "claim toy lacks paper, place"),
+        ({"statemnt": "x"}, "claim toy has an unknown key statemnt"),
+        ({"expect": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
+        ({"measured": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
+        ({"untested": "why"}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
+        ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is none of equals"),
+        ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is none of equals"),
+        ({"expect": {"at_most": "many"}}, "claim toy: could not convert"),
+        ({"expect": 0.5}, "claim toy: "),
+        ({"expect": [0.5, 1.0]}, "claim toy: "),
+    ],
+)
+def test_a_malformed_claim_is_named_with_its_file(
+    project: Project, state: Callable[..., None], change: dict[str, Any], message: str
+) -> None:
+    state(change)
+    with pytest.raises(BookError) as refused:
+        ledger.claims(project)
+    assert str(refused.value).startswith(f"toy.yml: {message}")
+    assert ledger.problems(project) == [str(refused.value)]
+
+
+@pytest.mark.parametrize("text", ["- id: [", "a: b: c", "\x00"])
+def test_a_file_that_is_no_yaml_is_named_in_one_line(project: Project, text: str) -> None:
+    (project.claims / "toy.yml").write_text(text)
+    with pytest.raises(BookError, match=r"^toy\.yml: not YAML: ") as refused:
+        ledger.claims(project)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_no_text_is_named(project: Project) -> None:
+    (project.claims / "toy.yml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(BookError, match=r"^toy\.yml: not YAML: "):
+        ledger.claims(project)
+
+
+@pytest.mark.parametrize("text", ["3", "true", "toy", "id: toy", "- toy", "- [toy]"])
+def test_a_file_that_is_no_list_of_claims_is_named(project: Project, text: str) -> None:
+    (project.claims / "toy.yml").write_text(text)
+    with pytest.raises(BookError, match=r"^toy\.yml: "):
+        ledger.claims(project)
+
+
+def test_a_book_without_claims_has_an_empty_ledger(project: Project) -> None:
+    (project.claims / "toy.yml").write_text("# nothing yet\n")
+    assert (ledger.claims(project), ledger.problems(project)) == ([], [])
+
+
+def test_a_damaged_twin_is_named(project: Project) -> None:
+    project.executed.mkdir()
+    project.chapter("toy").twin.write_text("half")
+    with pytest.raises(BookError, match="toy: its executed notebook is damaged: flatter run toy"):
+        ledger.entries(project)
+    assert ledger.problems(project) == ["toy: its executed notebook is damaged: flatter run toy"]
+
+
+def test_only_publishing_changes_the_ledger(published: Project, tmp_path: Path) -> None:
+    # A reader's own run lies elsewhere and counts for nothing.
+    own = published.build / "runs" / "toy--laptop--runs=3.ipynb"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        published.chapter("toy").twin.read_text().replace('"value": 1.0', '"value": 9.0')
+    )
+    assert verdicts(published) == ["reproduced"]
+    twin = published.chapter("toy").twin
+    twin.write_text(own.read_text())
+    assert verdicts(published) == ["contradicted"]

@@ -1,0 +1,191 @@
+"""Claims: what a record holds, which values a claim allows, and the verdict of the two."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatter_lib import claims
+from flatter_lib.claims import band, record, verdict
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What is shown in a cell from here on: its text, and the row that travels with it."""
+    rows: list[tuple[str, dict[str, Any]]] = []
+
+    def emit(data: Mapping[str, str], mark: Mapping[str, Any]) -> None:
+        assert (set(data), set(mark)) == ({"text/plain"}, {"claim"})
+        rows.append((data["text/plain"], mark["claim"]))
+
+    monkeypatch.setattr(claims, "emit", emit)
+    return rows
+
+
+def test_a_record_is_a_line_and_a_row(shown: list[tuple[str, dict[str, Any]]]) -> None:
+    record("a", 0.66667, 0.65, 0.6812, seeds=64, scale="laptop")
+    record("b", 2 / 3, scale="closed form")
+    assert shown == [
+        (
+            "claim a: 0.667 [0.65, 0.681] (seeds=64, scale=laptop)",
+            {
+                "claim": "a",
+                "value": 0.66667,
+                "low": 0.65,
+                "high": 0.6812,
+                "where": {"seeds": 64, "scale": "laptop"},
+            },
+        ),
+        (
+            "claim b: 0.6667 (exact, scale=closed form)",
+            {"claim": "b", "value": 2 / 3, "where": {"scale": "closed form"}},
+        ),
+    ]
+
+
+def test_numbers_of_numpy_become_plain_ones(shown: list[tuple[str, dict[str, Any]]]) -> None:
+    record("a", np.float64(1), np.float32(0), np.int64(2))  # type: ignore[arg-type]
+    ((_, row),) = shown
+    assert json.loads(json.dumps(row)) == {
+        "claim": "a",
+        "value": 1.0,
+        "low": 0.0,
+        "high": 2.0,
+        "where": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((math.nan,), "value of claim 'a': a finite number, got nan"),
+        ((math.inf, 0.0, 1.0), "value of claim 'a': a finite number, got inf"),
+        ((1.0, 0.5), "claim 'a': give both ends of the interval, or neither"),
+        ((1.0, None, 1.5), "claim 'a': give both ends of the interval, or neither"),
+        ((1.0, 1.1, 1.5), "claim 'a': [1.1, 1.5] does not hold the value 1.0"),
+        ((1.0, 0.1, 0.5), "claim 'a': [0.1, 0.5] does not hold the value 1.0"),
+        ((1.0, 1.5, 0.5), "claim 'a': [1.5, 0.5] does not hold the value 1.0"),
+        ((1.0, -math.inf, 2.0), "claim 'a': finite ends of the interval, got [-inf, 2.0]"),
+        ((1.0, 0.0, math.nan), "claim 'a': finite ends of the interval, got [0.0, nan]"),
+    ],
+)
+def test_what_is_no_measurement_is_refused_and_shows_nothing(
+    shown: list[tuple[str, dict[str, Any]]], numbers: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match="claim 'a'") as refused:
+        record("a", *numbers, scale="laptop")
+    assert str(refused.value).startswith(message)
+    assert shown == []
+
+
+def test_an_interval_may_end_at_the_value(shown: list[tuple[str, dict[str, Any]]]) -> None:
+    record("a", 1.0, 1.0, 1.0)
+    assert shown[0][0] == "claim a: 1 [1, 1] ()"
+
+
+@pytest.mark.parametrize(
+    ("expect", "allowed"),
+    [
+        ({"equals": 1.0, "tolerance": 0.25}, (0.75, 1.25)),
+        ({"equals": -1, "tolerance": 0}, (-1.0, -1.0)),
+        ({"tolerance": 0.5, "equals": 0}, (-0.5, 0.5)),
+        ({"at_most": 2}, (-math.inf, 2.0)),
+        ({"at_least": -2}, (-2.0, math.inf)),
+        ({"between": [1, 2]}, (1.0, 2.0)),
+        ({"between": [1, 1]}, (1.0, 1.0)),
+    ],
+)
+def test_the_values_that_a_claim_allows(
+    expect: dict[str, Any], allowed: tuple[float, float]
+) -> None:
+    assert band(expect) == allowed
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        {},
+        {"equals": 1.0},
+        {"tolerance": 1.0},
+        {"equals": 1.0, "tolerance": -0.1},
+        {"equals": 1.0, "tolerance": math.nan},
+        {"equals": 1.0, "tolerance": 0.1, "at_most": 2.0},
+        {"at_most": 1.0, "at_least": 0.0},
+        {"at_mots": 1.0},
+        {"between": [2, 1]},
+        {"between": [1]},
+        {"between": 1},
+        {"between": [1, 2], "tolerance": 0.1},
+    ],
+)
+def test_what_allows_nothing_clear_is_refused(expect: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is none of equals with tolerance, at_most, at_least"):
+        band(expect)
+
+
+BETWEEN = {"between": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.5, 0.4, 0.6, "reproduced"),
+        (0.5, 0.0, 1.0, "reproduced"),
+        (0.5, -0.1, 0.6, "undecided"),
+        (0.5, 0.4, 1.1, "undecided"),
+        (0.5, -9.0, 9.0, "undecided"),
+        (1.5, 0.9, 2.0, "undecided"),
+        (1.5, 1.0, 2.0, "undecided"),  # it touches: 1 is allowed
+        (1.5, 1.0001, 2.0, "contradicted"),
+        (-1.5, -2.0, -0.0001, "contradicted"),
+        (0.0, None, None, "reproduced"),
+        (1.0, None, None, "reproduced"),
+        (1.0001, None, None, "contradicted"),
+    ],
+)
+def test_the_verdict(value: float, low: float | None, high: float | None, said: str) -> None:
+    assert verdict(BETWEEN, value, low, high) == said
+
+
+def test_a_caveat_counts_only_for_what_held() -> None:
+    assert verdict(BETWEEN, 0.5, 0.4, 0.6, "but") == "reproduced with a caveat"
+    assert verdict(BETWEEN, 2.0, 1.9, 2.1, "but") == "contradicted"
+    assert verdict(BETWEEN, 1.0, 0.9, 1.1, "but") == "undecided"
+
+
+numbers = st.integers(-6, 6).map(float)
+
+
+@given(
+    edges=st.tuples(numbers, numbers).map(sorted),
+    three=st.tuples(numbers, numbers, numbers).map(sorted),
+)
+def test_the_verdict_is_that_of_the_values_one_by_one(
+    edges: list[float], three: list[float]
+) -> None:
+    # Ends on integers: the interval lies as its quarter-spaced points do.
+    low, value, high = three
+    steps = int(4 * (high - low)) + 1
+    points = [low + step / 4 for step in range(steps)]
+    inside = [edges[0] <= point <= edges[1] for point in points]
+    said = verdict({"between": edges}, value, low, high)
+    expected = "reproduced" if all(inside) else "undecided" if any(inside) else "contradicted"
+    # A band of width zero between two points of the grid does not occur: its edge is an integer.
+    assert said == expected
+
+
+@given(value=numbers, edge=numbers)
+def test_bounds_on_one_side_are_those_of_a_far_band(value: float, edge: float) -> None:
+    assert verdict({"at_most": edge}, value) == verdict({"between": [-99, edge]}, value)
+    assert verdict({"at_least": edge}, value) == verdict({"between": [edge, 99]}, value)
+    assert verdict({"equals": edge, "tolerance": 2}, value) == verdict(
+        {"between": [edge - 2, edge + 2]}, value
+    )
+    assert verdict({"at_most": edge}, value) in claims.VERDICTS

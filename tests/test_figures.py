@@ -1,0 +1,216 @@
+"""Figures: the same numbers give the same SVG, and travel with it, rounded, as a table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from flatter_lib import figures
+from flatter_lib.figures import DIGITS, PALETTE, show, use_style
+
+
+@pytest.fixture(autouse=True)
+def _style() -> Iterator[None]:
+    """The book's style, for one test, on a backend without windows."""
+    with matplotlib.rc_context():
+        pyplot.switch_backend("agg")
+        use_style()
+        yield
+    pyplot.close("all")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Mapping[str, str], dict[str, Any]]]:
+    """What is shown in a cell from here on: its data by kind, and the table that travels with it."""
+    outputs: list[tuple[Mapping[str, str], dict[str, Any]]] = []
+
+    def emit(data: Mapping[str, str], mark: Mapping[str, Any]) -> None:
+        assert set(mark) == {"figure"}
+        outputs.append((data, mark["figure"]))
+
+    monkeypatch.setattr(figures, "emit", emit)
+    return outputs
+
+
+def drawn() -> Figure:
+    figure, axes = pyplot.subplots()
+    axes.plot([1, 2, 3], [1, 4, 9], label="$x^2$")
+    axes.fill_between([1, 2, 3], [0, 3, 8], [2, 5, 10], alpha=0.3)
+    axes.set_clip_on(True)
+    axes.set(xlabel=r"step $\eta$", title="A curve")
+    axes.legend()
+    return figure
+
+
+Shown = list[tuple[Mapping[str, str], dict[str, Any]]]
+
+
+def test_the_same_figure_is_the_same_text(shown: Shown) -> None:
+    for _ in range(2):
+        show(drawn(), {"x": [1, 2, 3]})
+    (first, _), (second, _) = shown
+    assert first["image/svg+xml"] == second["image/svg+xml"]
+    assert first == second
+
+
+def test_a_figure_holds_no_clock(shown: Shown) -> None:
+    show(drawn(), {"x": [1]})
+    ((data, _),) = shown
+    tree = ElementTree.fromstring(data["image/svg+xml"])
+    assert tree.tag.endswith("svg")
+    assert "dc:date" not in data["image/svg+xml"]
+
+
+def test_a_figure_is_opaque_white_with_text_as_shapes(shown: Shown) -> None:
+    show(drawn(), {"x": [1]})
+    svg = shown[0][0]["image/svg+xml"]
+    assert "fill: #ffffff" in svg
+    assert "<text" not in svg  # no page may need our fonts
+
+
+def test_a_figure_is_shown_once(shown: Shown) -> None:
+    figure = drawn()
+    assert pyplot.fignum_exists(figure.number)
+    show(figure, {"x": [1]})
+    assert len(shown) == 1
+    assert not pyplot.fignum_exists(figure.number)
+
+
+def test_the_numbers_travel_as_a_table(shown: Shown) -> None:
+    data: dict[str, ArrayLike] = {
+        "whole": np.arange(3),
+        "one": 2.5,
+        "grid": [[1, 2], [3, 4]],
+        "none": [],
+        "single": np.array([0.5], dtype=np.float32),
+    }
+    show(drawn(), data, rtol=1e-3, atol=0.5)
+    ((kinds, table),) = shown
+    assert table == {
+        "rtol": 1e-3,
+        "atol": 0.5,
+        "columns": {
+            "whole": [0.0, 1.0, 2.0],
+            "one": [2.5],
+            "grid": [[1.0, 2.0], [3.0, 4.0]],
+            "none": [],
+            "single": [0.5],
+        },
+    }
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
+    assert set(kinds) == {"image/svg+xml", "text/plain"}
+    assert kinds["text/plain"] == ("<figure: whole (3), one (), grid (2x2), none (0), single (1)>")
+
+
+def test_the_tolerance_is_strict_unless_it_is_said(shown: Shown) -> None:
+    show(drawn(), {"x": [1]})
+    assert {key: shown[0][1][key] for key in ("rtol", "atol")} == {"rtol": 1e-6, "atol": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (1 / 3, 0.33333333),
+        (2e10 / 3, 6666666700.0),
+        (-1e-20 / 3, -3.3333333e-21),
+        (123456785, 123456780.0),
+        (0.0, 0.0),
+        (1e300, 1e300),
+        (5e-324, 5e-324),
+    ],
+)
+def test_numbers_are_kept_to_their_first_digits(shown: Shown, value: float, kept: float) -> None:
+    show(drawn(), {"x": [value]})
+    assert shown[0][1]["columns"]["x"] == [pytest.approx(kept, rel=1e-15, abs=0)]
+
+
+def test_rounding_moves_a_number_by_less_than_half_of_its_last_digit(shown: Shown) -> None:
+    values = np.random.default_rng(3).normal(size=500) * 10.0 ** np.arange(-250, 250)
+    show(drawn(), {"x": values})
+    kept = np.array(shown[0][1]["columns"]["x"])
+    assert np.max(np.abs(kept / values - 1)) <= 0.5 * 10.0 ** (1 - DIGITS) * (1 + 1e-6)
+    assert np.max(np.abs(kept / values - 1)) > 0.1 * 10.0 ** (1 - DIGITS)  # it does round
+
+
+def test_what_is_no_finite_number_is_kept_as_its_name(shown: Shown) -> None:
+    show(drawn(), {"x": [1, math.nan, math.inf], "y": np.array([[-math.inf, math.nan], [0, 1]])})
+    columns = shown[0][1]["columns"]
+    assert columns == {"x": [1.0, "nan", "inf"], "y": [["-inf", "nan"], [0.0, 1.0]]}
+    assert np.isnan(np.asarray(columns["x"], dtype=np.float64)[1])
+    assert json.dumps(columns, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "data: give the numbers that the figure draws"),
+        ({"cube": np.zeros((2, 2, 2))}, r"data\['cube'\]: at most two dimensions, got 3"),
+        ({"words": ["a", "b"]}, "could not convert"),
+        ({"ragged": [[1, 2], [3]]}, "inhomogeneous"),
+    ],
+)
+def test_a_figure_without_numbers_is_refused(
+    shown: Shown, data: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        show(drawn(), data)
+    assert shown == []
+
+
+def channels(colour: str) -> NDArray[np.float64]:
+    """The sRGB channels of a colour, each from 0 to 1."""
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def darkened(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the dark page's filter, ``invert(0.93) hue-rotate(180deg)``, makes of a colour (W3C Filter Effects)."""
+    inverted = 0.93 - 0.86 * rgb
+    weights = np.array([0.213, 0.715, 0.072])
+    return np.clip(2 * (weights @ inverted) - inverted, 0, 1)
+
+
+def luminance(rgb: NDArray[np.float64]) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    dark, light = sorted([luminance(one), luminance(other)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colour", PALETTE)
+def test_every_line_stands_out_on_the_light_page_and_on_the_dark_one(colour: str) -> None:
+    white, line = np.ones(3), channels(colour)
+    assert contrast(line, white) >= 3  # what WCAG 1.4.11 asks of graphics
+    assert contrast(darkened(line), darkened(white)) >= 3
+
+
+def test_the_dark_pages_filter_is_the_one_reckoned_with_here() -> None:
+    style = Path(__file__).parent.parent / "book" / "_static" / "flatter.css"
+    assert "filter: invert(0.93) hue-rotate(180deg);" in style.read_text(encoding="utf-8")
+
+
+def test_no_two_colours_are_alike() -> None:
+    pairs = itertools.combinations(map(channels, PALETTE), 2)
+    assert min(np.abs(a - b).max() for a, b in pairs) > 0.15
+
+
+def test_lines_take_the_palettes_colours_in_turn() -> None:
+    figure, axes = pyplot.subplots()
+    lines = [axes.plot([0, 1])[0] for _ in PALETTE]
+    assert [line.get_color() for line in lines] == list(PALETTE)
+    pyplot.close(figure)
