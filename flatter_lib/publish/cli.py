@@ -222,12 +222,12 @@ def check(
 @app.command()
 def claims() -> None:
     """List the claims that the book tests, with what was measured and the verdict computed from it."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from flatter_lib.publish import ledger
 
     project = Project.find()
-    table = Table("claim", "paper", "measured", "verdict", "chapter")
+    table = Table(Column("claim", overflow="fold"), "paper", "measured", "verdict", "chapter")
     for entry in ledger.entries(project):
         row = entry.row
         interval = (
