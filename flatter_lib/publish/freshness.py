@@ -117,7 +117,7 @@ def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
 
 def records(project: Project, notebook: NotebookNode) -> dict[str, str]:
     """The record files that the source's front matter names (``flatter: records: [...]``), each with its hash."""
-    names = notebook.metadata.get("flatter", {}).get("records") or []
+    names = notebook.metadata.get("flatter", {}).get("records", [])
     return {name: _file_digest(project.results / name) for name in sorted(names)}
 
 

@@ -117,14 +117,14 @@ def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
     Raises:
         BookError: if the chapter has no such profile.
     """
-    profiles = notebook.metadata.get("flatter", {}).get("profiles") or {}
+    profiles = notebook.metadata.get("flatter", {}).get("profiles", {})
     if profile == "laptop":
         return {}
     if profile not in profiles:
         raise BookError(
             f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
         )
-    return dict(profiles[profile] or {})
+    return dict(profiles[profile])
 
 
 def _declared(source: str) -> list[Parameter]:
