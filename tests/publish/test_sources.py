@@ -223,8 +223,7 @@ def test_profiles_are_those_of_the_front_matter_and_laptop() -> None:
     with pytest.raises(BookError, match="no profile 'huge'; this chapter has laptop, smoke, paper"):
         sources.settings(both, "huge")
     with pytest.raises(BookError, match=r"this chapter has laptop$"):
-        sources.settings(notebook(cell, profiles=None), "smoke")
-    assert sources.settings(notebook(cell, profiles={"smoke": None}), "smoke") == {}
+        sources.settings(notebook(cell), "smoke")
 
 
 def test_a_profile_is_held_to_names_and_types_like_a_person() -> None:

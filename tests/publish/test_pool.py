@@ -1,0 +1,171 @@
+"""Several commands at once: all come to their end, or are ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from rich.console import Console
+
+from flatter_lib.publish import pool
+from flatter_lib.publish.pool import Outcome, Task, run_all
+
+#: How long a process may take to start on a busy machine, in seconds.
+PATIENCE = 60
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=StringIO(), width=100)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def shell(label: str, script: str, expected: float | None = None) -> Task:
+    return Task(label, ["/bin/sh", "-c", script], expected)
+
+
+def test_outcomes_come_in_the_order_of_the_tasks(console: Console) -> None:
+    tasks = [
+        shell("slow", "sleep 0.3; echo out; echo err >&2"),
+        shell("wrong", "echo ä; exit 3"),
+        shell("quick", "true"),
+    ]
+    outcomes = run_all(tasks, console)
+    assert [outcome.task for outcome in outcomes] == tasks
+    assert [outcome.status for outcome in outcomes] == [0, 3, 0]
+    assert [outcome.output for outcome in outcomes] == ["out\nerr\n", "ä\n", ""]
+    assert outcomes[0].seconds >= 0.3
+
+
+def test_each_end_is_a_line(console: Console) -> None:
+    run_all([shell("one", "true"), shell("two", "false")], console, jobs=1)
+    lines = [line.split() for line in text(console).splitlines() if line.strip()]
+    assert lines == [["done", "one", "0", "s"], ["failed", "two", "0", "s"]]
+
+
+def test_no_tasks_have_no_outcomes(console: Console) -> None:
+    assert run_all([], console) == []
+
+
+def order(console: Console, folder: Path, expected: list[float | None], jobs: int) -> list[str]:
+    """In which order tasks start that are expected to take so long."""
+    log = folder / "log"
+    names = "abcdef"[: len(expected)]
+    tasks = [shell(n, f"echo {n} >> {log}", e) for n, e in zip(names, expected, strict=True)]
+    run_all(tasks, console, jobs)
+    return log.read_text().split()
+
+
+def test_the_longest_starts_first_and_equals_in_their_order(
+    console: Console, tmp_path: Path
+) -> None:
+    assert order(console, tmp_path, [3, None, 90, 0.5, None], jobs=1) == ["c", "a", "d", "b", "e"]
+
+
+def test_so_many_run_at_once_and_not_more(console: Console, tmp_path: Path) -> None:
+    # Each says how many are there when it is: two for most of the time, and never a third.
+    script = f"touch {tmp_path}/$$; sleep 0.2; ls {tmp_path} | wc -l; rm {tmp_path}/$$"
+    outcomes = run_all([shell(str(i), script) for i in range(5)], console, jobs=2)
+    counts = [int(outcome.output) for outcome in outcomes]
+    assert max(counts) == 2
+
+
+def test_a_command_gets_the_environment_that_its_task_names(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAID", "here")
+    own = Task("own", ["/bin/sh", "-c", "echo $SAID"])
+    other = Task("other", ["/bin/sh", "-c", "echo $SAID"], environment={"SAID": "there"})
+    assert [o.output for o in run_all([own, other], console)] == ["here\n", "there\n"]
+
+
+def test_nobody_waits_for_an_answer(console: Console) -> None:
+    (outcome,) = run_all([shell("asks", "read answer || echo nobody")], console)
+    assert outcome.output == "nobody\n"
+
+
+def test_long_outputs_and_odd_bytes_are_kept(console: Console) -> None:
+    (outcome,) = run_all([shell("long", "head -c 300000 /dev/zero; printf '\\377end'")], console)
+    assert len(outcome.output) == 300_004
+    assert outcome.output.endswith("\ufffdend")
+
+
+def test_the_time_left_is_what_is_expected() -> None:
+    process = subprocess.Popen(["true"], text=True)
+    process.wait()
+    running = pool._Running(shell("toy", "", 100.0), process, StringIO(), time.monotonic() - 40)
+    assert running.status_line() == "  running toy  40 s, about 60 s left"
+    running = pool._Running(shell("toy", "", 10.0), process, StringIO(), time.monotonic() - 40)
+    assert running.status_line() == "  running toy  40 s, about 0 s left"
+    running = pool._Running(shell("toy", ""), process, StringIO(), time.monotonic() - 40)
+    assert running.status_line() == "  running toy  40 s"
+
+
+def test_the_line_of_an_outcome() -> None:
+    assert Outcome(shell("toy", ""), 0, "", 12.4).line == "  [green]done[/]   toy  12 s"
+    assert Outcome(shell("toy", ""), 2, "", 0.6).line == "  [red]failed[/] toy  1 s"
+
+
+def test_the_command_line_runs_under_the_same_python() -> None:
+    assert pool.flatter("run", "toy") == [sys.executable, "-m", "flatter_lib", "run", "toy"]
+
+
+DRIVER = """
+import signal, sys
+from rich.console import Console
+from flatter_lib.publish.pool import Task, run_all
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+child = "import os, pathlib, time; pathlib.Path('{folder}', str(os.getpid())).touch(); time.sleep(600)"
+run_all([Task(str(i), [sys.executable, "-c", child]) for i in range(3)], Console())
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A process that runs three long commands, two at once, and the process ids of those two."""
+    script = DRIVER.replace("{folder}", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + PATIENCE
+        while len(list(tmp_path.iterdir())) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process, [int(path.name) for path in tmp_path.iterdir()]
+        process.kill()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_what_it_started(
+    driver: tuple[subprocess.Popen[str], list[int]], tmp_path: Path, number: signal.Signals
+) -> None:
+    process, children = driver
+    assert all(alive(child) for child in children)
+    process.send_signal(number)
+    _, complained = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (143, -signal.SIGINT, 130)
+    assert "ResourceWarning" not in complained
+    assert not any(alive(child) for child in children)
+    assert len(list(tmp_path.iterdir())) == 2  # the third was never started
