@@ -1,0 +1,177 @@
+"""The environment: what is declared, what is pinned and what is installed hold together."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONDA: dict[str, Any] = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+PINS = {
+    str(canonicalize_name(name)): version
+    for name, version in re.findall(
+        r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE
+    )
+}
+
+
+def declared(*extras: str) -> list[Requirement]:
+    """What this project asks for, with some of its extras."""
+    project = PROJECT["project"]
+    lines = [*project["dependencies"]]
+    lines += [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return [Requirement(line) for line in lines]
+
+
+def installed(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def required(names: list[Requirement]) -> Iterator[str]:
+    """The names of all that is installed here because these need it, directly or through others."""
+    waiting = [(str(canonicalize_name(r.name)), extra) for r in names for extra in {"", *r.extras}]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        name, extra = waiting.pop()
+        found = installed(name)
+        if (name, extra) in seen or found is None:
+            continue
+        seen.add((name, extra))
+        yield name
+        for line in found.requires or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                other = str(canonicalize_name(needed.name))
+                waiting += [(other, e) for e in {"", *needed.extras}]
+
+
+def test_every_line_of_the_constraints_is_an_exact_pin() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len(lines) == len(PINS)
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.+!]+", line), line
+
+
+def test_what_this_project_needs_is_installed_as_it_is_pinned() -> None:
+    own = str(canonicalize_name(PROJECT["project"]["name"]))
+    names = sorted(set(required([Requirement(f"{own}[test]")])) - {own})
+    assert len(names) > 100
+    wrong = {}
+    for name in names:
+        version = metadata.version(name).split("+")[0]  # a CPU build of the same release will do
+        if PINS.get(name) != version:
+            wrong[name] = (version, PINS.get(name, "no pin"))
+    assert not wrong, f"installed, pinned: {wrong}"
+
+
+def test_everything_that_is_declared_is_pinned_within_its_bounds() -> None:
+    for requirement in declared("book", "test", "cluster"):
+        name = str(canonicalize_name(requirement.name))
+        if name != "flatter-lib":
+            assert requirement.specifier.contains(Version(PINS[name])), requirement
+
+
+@pytest.mark.parametrize(("name", "version"), [("torch", "2.14.1"), ("torchvision", "0.29.1")])
+def test_the_versions_that_the_book_is_made_with(name: str, version: str) -> None:
+    assert PINS[name] == version
+
+
+def test_jupyter_book_stays_below_2() -> None:
+    # Version 2 reads neither _config.yml nor _toc.yml, and downloads its template.
+    assert Version(PINS["jupyter-book"]) < Version("2")
+    (book,) = [r for r in declared("book") if r.name == "jupyter-book"]
+    assert not book.specifier.contains(Version("2.0.0"))
+    assert book.specifier.contains(Version(PINS["jupyter-book"]))
+
+
+def test_the_test_extra_brings_the_books() -> None:
+    assert "flatter-lib[book]" in [str(r) for r in declared("test")]
+
+
+def test_conda_supplies_the_same_python_and_pip_the_rest() -> None:
+    *conda, pip = CONDA["dependencies"]
+    (python,) = [line for line in conda if line.startswith("python=")]
+    version, tools = python.removeprefix("python="), PROJECT["tool"]
+    assert Version(version) in SpecifierSet(PROJECT["project"]["requires-python"])
+    assert tools["mypy"]["python_version"] == version
+    assert tools["ruff"]["target-version"] == f"py{version.replace('.', '')}"
+    assert "pip" in conda
+    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[test]"]}
+    # Nothing from conda that pip would install in another version.
+    assert {line.split("=")[0] for line in conda} & set(PINS) == set()
+
+
+def test_make_installs_with_the_same_constraints_and_extra() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "pip install --constraint constraints.txt --editable '.[test]'" in makefile
+    assert "(3, 11)" in makefile
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+
+
+def test_the_command_is_installed() -> None:
+    assert PROJECT["project"]["scripts"] == {"flatter": "flatter_lib.publish.cli:main"}
+    assert (Path(sys.prefix) / "bin" / "flatter").exists()
+
+
+def make(*arguments: str) -> str:
+    # Only what needs no environment: a stamp that is there would be used, one that is not would be made.
+    command = ["make", "--directory", str(ROOT), "--no-print-directory", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    assert set(phony.split()) == targets >= {"book", "test", "help", "serve", "clean"}
+    listed = dict(re.findall(r"^  make ([a-z-]+) +(.*)$", make("help"), flags=re.MULTILINE))
+    assert set(listed) == targets
+    assert all(listed.values())
+    assert "FRESH=1" in make("help")
+    assert make() == make("help")
+
+
+def test_serving_stays_on_this_machine() -> None:
+    assert "http.server --bind 127.0.0.1 " in make("--dry-run", "serve")
+
+
+def test_clean_keeps_the_environment_and_the_executed_chapters() -> None:
+    removed = make("--dry-run", "clean").split()
+    assert removed[:2] == ["rm", "-rf"]
+    assert "_build" in removed
+    assert not {"book", ".venv", "book/chapters"} & set(removed)
+
+
+def test_continuous_integration_runs_what_the_readme_gives() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().rstrip().endswith("\nmake test")
+
+
+def test_every_test_is_collected() -> None:
+    patterns = PROJECT["tool"]["pytest"]["ini_options"]["norecursedirs"]
+    for start in PROJECT["tool"]["pytest"]["ini_options"]["testpaths"]:
+        for folder in (ROOT / start).rglob("*/"):
+            skipped = any(fnmatch.fnmatch(folder.name, pattern) for pattern in patterns)
+            assert not skipped or not list(folder.glob("*.py")), folder
