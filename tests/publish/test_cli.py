@@ -1,0 +1,683 @@
+"""The command line: what each command does and says, and one clear line and status 2 for every wrong input."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from rich.console import Console
+
+from flatter_lib.publish import (
+    build,
+    check,
+    cli,
+    datasets,
+    doctor,
+    execute,
+    freshness,
+    hygiene,
+    pool,
+    sources,
+)
+from flatter_lib.publish.build import Built
+from flatter_lib.publish.doctor import Diagnosis
+from flatter_lib.publish.execute import ChapterError, Execution
+from flatter_lib.publish.project import Chapter, FailedError, Project
+
+COMMANDS = ["chapters", "run", "diff", "book", "check", "data", "claims", "doctor"]
+
+Edit = Callable[[Path, str, str], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def flatter(
+    published: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """The command line, run in a published book."""
+    monkeypatch.chdir(published.root)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "out", Console(highlight=False, width=400))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["flatter", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, said.out, said.err)
+
+    return run
+
+
+@dataclass
+class Kernel:
+    """Stands in for a kernel: remembers what it was asked to execute, and gives an execution back."""
+
+    gives: Execution
+    asked: list[tuple[str, dict[str, Any], int]] = field(default_factory=list)
+    fails: Exception | None = None
+
+    def execute(
+        self,
+        project: Project,
+        chapter: Chapter,
+        changed: Mapping[str, Any] | None = None,
+        *,
+        threads: int = 1,
+        progress: bool = False,
+    ) -> Execution:
+        self.asked.append((chapter.slug, dict(changed or {}), threads))
+        if self.fails:
+            raise self.fails
+        return self.gives
+
+
+@pytest.fixture
+def kernel(shelf: tuple[Project, Execution], monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """In place of a real one, which other tests start."""
+    stand_in = Kernel(shelf[1])
+    monkeypatch.setattr(execute, "execute", stand_in.execute)
+    return stand_in
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+LISTING = [
+    "  runs: int = 8  how many runs",
+    "  rate: float = 0.001  the step size",
+    "  name: str = 'a # b'  what it is called",
+    "  loud: bool = False",
+    "  rates: list[float] = [0.1, 0.2]  several # rates",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("run toi", "no chapter 'toi'; did you mean toy? (`flatter chapters` lists them)"),
+        ("run book/chapters/tox.ipynb", "no chapter 'book/chapters/tox.ipynb'; did you mean toy?"),
+        ("run qqq", "no chapter 'qqq'; did you mean toy?"),
+        ("diff toi", "no chapter 'toi'; did you mean toy?"),
+        ("run toy -p runs=many", "runs=many: runs takes a value of type int, like 8"),
+        ("run toy -p runs=1.5", "runs=1.5: runs takes a value of type int, like 8"),
+        ("run toy -p runs=", "runs=: runs takes a value of type int, like 8"),
+        ("run toy -p rate=abc", "rate=abc: rate takes a value of type float, like 0.001"),
+        ("run toy -p loud=1", "loud=1: loud takes a value of type bool, like False"),
+        ("run toy -p rates=1", "rates=1: rates takes a value of type list[float], like [0.1, 0.2]"),
+        ("run toy -p runs", "-p runs: write -p NAME=VALUE"),
+        ("run toy -p =3", "-p =3: write -p NAME=VALUE"),
+        ("run toy --set no.yml", "--set no.yml: cannot be read as YAML: [Errno 2] No such file"),
+        ("run toy --set book", "--set book: cannot be read as YAML: [Errno 21] Is a directory"),
+        ("run toy --set bad.yml", "--set bad.yml: cannot be read as YAML: "),
+        ("run toy --set bytes.yml", "--set bytes.yml: cannot be read as YAML: "),
+        ("run toy --set list.yml", "--set list.yml: write one `name: value` a line"),
+        ("run toy --set empty.yml", "--set empty.yml: write one `name: value` a line"),
+        ("run toy --set null.yml", "runs=None: runs takes a value of type int, like 8"),
+        ("run toy --set true.yml", "runs=True: runs takes a value of type int, like 8"),
+        ("run toy --profile huge", "no profile 'huge'; this chapter has laptop, smoke"),
+        ("run toy --profile paper", "no profile 'paper'; this chapter has laptop, smoke"),
+        ("run toy --out own.txt", "--out own.txt: an executed notebook's name ends in .ipynb"),
+        ("run toy --out own", "--out own: an executed notebook's name ends in .ipynb"),
+        (
+            "run toy --out book/chapters/toy.ipynb",
+            "--out book/chapters/toy.ipynb: book/chapters holds the published notebooks",
+        ),
+        (
+            "run toy --out book/../book/chapters/sub/own.ipynb",
+            "--out book/../book/chapters/sub/own.ipynb: book/chapters holds the published notebooks",
+        ),
+        (
+            "check --only stile",
+            "--only stile: the stages are style, hygiene, unit, nbval, pages, threads",
+        ),
+        ("data get mnist", "no data set 'mnist'; there are fashion-mnist"),
+    ],
+)
+def test_wrong_input_gets_one_clear_line_and_status_2(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project, arguments: str, said: str
+) -> None:
+    for name, text in {
+        "bad.yml": "runs: [\nx",
+        "list.yml": "- runs",
+        "empty.yml": "",
+        "null.yml": "runs:",
+        "true.yml": "runs: true",
+    }.items():
+        (published.root / name).write_text(text)
+    (published.root / "bytes.yml").write_bytes(b"\xff\xfe\xfa")
+    before = contents(published.root)
+    done = flatter(*arguments.split())
+    assert done.status == 2
+    assert done.err.startswith(f"flatter: {said}")
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+    assert kernel.asked == []
+    assert contents(published.root) == before
+
+
+@pytest.mark.parametrize("given", ["-p run=3", "--set misspelt.yml"])
+def test_a_misspelt_parameter_is_answered_with_those_there_are(
+    flatter: Callable[..., Done], published: Project, given: str
+) -> None:
+    (published.root / "misspelt.yml").write_text("run: 3\n")
+    done = flatter("run", "toy", *given.split())
+    first, *listing = done.err.splitlines()
+    assert done.status == 2
+    assert first == "flatter: no parameter 'run'; did you mean runs? The chapter's parameters:"
+    assert listing == LISTING
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["rnu", "run", "run toy --uot x", "run toy -p", "run toy --threads 0", "check --only", "data put"],
+)  # fmt: skip
+def test_wrong_usage_has_status_2_too(flatter: Callable[..., Done], arguments: str) -> None:
+    done = flatter(*arguments.split())
+    assert (done.status, done.out) == (2, "")
+    assert "Error" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", ["chapters", "run toy", "diff toy", "book", "check", "claims", "doctor"]
+)
+def test_outside_a_checkout_every_command_says_where_to_be(
+    flatter: Callable[..., Done],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = flatter(*arguments.split())
+    assert done.status == 2
+    assert done.err == (
+        "flatter: no book here: run this inside a checkout, the folder with _toc.yml and book/ or one below it\n"
+    )
+
+
+@pytest.mark.parametrize("folder", ["book", "book/chapters", "flatter_lib"])
+def test_any_folder_of_the_checkout_serves(
+    flatter: Callable[..., Done],
+    published: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+) -> None:
+    monkeypatch.chdir(published.root / folder)
+    assert "toy" in flatter("chapters").out
+
+
+def test_a_broken_table_of_contents_is_said_in_one_line(
+    flatter: Callable[..., Done], published: Project
+) -> None:
+    (published.root / "_toc.yml").write_text("chapters: [\n")
+    done = flatter("chapters")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith("flatter: _toc.yml cannot be read: ")
+
+
+def test_help_is_quick_and_complete() -> None:
+    script = (
+        "import sys\n"
+        "from flatter_lib.publish.cli import main\n"
+        f"for command in [[], *([c] for c in {COMMANDS}), ['data', 'get']]:\n"
+        "    sys.argv = ['flatter', *command, '--help']\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as ended:\n"
+        "        assert ended.code == 0, command\n"
+        "slow = {'torch', 'numba', 'numpy', 'matplotlib', 'papermill', 'sphinx', 'jupytext', 'IPython'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: ") == len(COMMANDS) + 2
+    for command in COMMANDS:
+        assert f"flatter {command}" in done.stdout
+
+
+def test_python_m_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flatter_lib", "chapters"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("flatter: no book here")
+
+
+# run
+
+
+@pytest.mark.parametrize("given", ["", "-p runs=8", "--profile laptop", "-p rates=[0.1,0.2]"])
+def test_run_as_published_refreshes_the_published_twin(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project, given: str
+) -> None:
+    chapter = published.chapter("toy")
+    for path in (chapter.twin, chapter.figures, chapter.provenance):
+        path.write_text("old")
+    done = flatter("run", "toy", *given.split())
+    assert (done.status, done.err) == (0, "")
+    assert done.out.endswith(" s, published notebook refreshed\n")
+    assert freshness.state(published, chapter).fresh
+    assert kernel.asked == [("toy", {}, 1)]
+    assert not published.build.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "name"),
+    [
+        (["-p", "runs=3"], {"runs": 3}, "toy--laptop--runs=3"),
+        (["--profile", "smoke"], {"runs": 2}, "toy--smoke--runs=2"),
+        (["--profile", "smoke", "-p", "runs=8"], {}, "toy--smoke"),
+        (["--set", "own.yml"], {"runs": 4, "rate": 0.01}, "toy--laptop--runs=4,rate=0.01"),
+        (["--set", "own.yml", "-p", "rate=1"], {"runs": 4, "rate": 1.0}, "toy--laptop--runs=4,rate=1.0"),
+        (["-p", "name = a=b "], {"name": " a=b "}, "toy--laptop--name=a=b"),
+        (["-p", "runs=3", "-p", "runs=5"], {"runs": 5}, "toy--laptop--runs=5"),
+    ],
+)  # fmt: skip
+def test_run_with_anything_else_writes_a_run_of_ones_own(
+    flatter: Callable[..., Done],
+    kernel: Kernel,
+    published: Project,
+    given: list[str],
+    changed: dict[str, Any],
+    name: str,
+) -> None:
+    (published.root / "own.yml").write_text("runs: 4\nrate: '1e-2'\n")
+    before = contents(published.book)
+    done = flatter("run", "toy", *given)
+    target = published.build / "runs" / f"{name}.ipynb"
+    assert (done.status, done.err) == (0, "")
+    assert kernel.asked == [("toy", changed, 1)]
+    assert done.out.endswith(f" s, written to {target}\n")
+    assert nbformat.read(target, as_version=4) == kernel.gives.twin
+    assert contents(published.book) == before
+
+
+def test_out_says_where_a_run_goes_and_the_twin_stays(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    before = contents(published.book)
+    for target in ("own.ipynb", "new/folder/{a} {}.ipynb", "book/own.ipynb"):
+        done = flatter("run", "toy", "--out", target, "--threads", "2")
+        assert (done.status, done.err) == (0, "")
+        assert (published.root / target).is_file()
+    (published.book / "own.ipynb").unlink()
+    (published.book / "own.provenance.json").unlink()
+    assert contents(published.book) == before
+    assert kernel.asked == [("toy", {}, 2)] * 3
+
+
+def test_a_chapter_can_be_named_by_either_twin(
+    flatter: Callable[..., Done], kernel: Kernel
+) -> None:
+    for name in ("toy", "toy.md", "book/source/toy.md", "book/chapters/toy.ipynb"):
+        assert flatter("run", name).status == 0
+
+
+def test_a_chapter_that_fails_gets_one_line_and_status_1(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    kernel.fails = ChapterError("toy: cell 2 (`f[0]`) raised ValueError: [bold]no[/]")
+    before = contents(published.root)
+    done = flatter("run", "toy")
+    assert done == Done(1, "", f"flatter: {kernel.fails}\n")
+    assert contents(published.root) == before
+
+
+def test_what_cannot_be_written_gets_one_line_and_status_1(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    (published.root / "own.ipynb").mkdir()
+    done = flatter("run", "toy", "--out", "own.ipynb")
+    assert done == Done(
+        1,
+        "",
+        "flatter: own.ipynb cannot be written: Is a directory; choose another with --out\n",
+    )
+
+
+# chapters
+
+
+def row(done: Done, slug: str = "toy") -> str:
+    assert (done.status, done.err) == (0, "")
+    (line,) = [line for line in done.out.splitlines() if slug in line.split()]
+    return " ".join(line.replace("│", " ").split())
+
+
+def test_chapters_says_when_how_long_and_that_it_is_fresh(
+    flatter: Callable[..., Done], published: Project
+) -> None:
+    stored = json.loads(published.chapter("toy").provenance.read_text())
+    when, seconds = stored["executed"], stored["seconds"]
+    assert row(flatter("chapters")) == (
+        f"toy A toy chapter {when[:10]} {when[11:19]} {seconds:.0f} fresh"
+    )
+
+
+def test_chapters_says_why_one_is_stale(
+    flatter: Callable[..., Done], published: Project, edit: Edit
+) -> None:
+    edit(published.library / "claims.py", "return 1", "return 3")
+    assert row(flatter("chapters")).endswith(" stale: `claims` changed")
+    edit(published.chapter("toy").source, "runs: int = 8 ", "runs: int = 9 ")
+    assert row(flatter("chapters")).endswith(
+        " stale: its code changed; its parameters changed; `claims` changed"
+    )
+
+
+def test_chapters_lists_what_was_never_executed_and_what_cannot_be_read(
+    flatter: Callable[..., Done], published: Project, edit: Edit
+) -> None:
+    (published.source / "another.md").write_text("# Another, on [0, 1]\n")
+    edit(published.chapter("toy").source, "runs: int = 8 ", "runs = 8 ")
+    done = flatter("chapters")
+    assert row(done, "another") == "another Another, on [0, 1] never stale: never executed"
+    assert "cannot be read: toy: parameters cell, line 1: write `name: type" in row(done)
+
+
+# diff
+
+
+def changed(execution: Execution, text: str = "", height: float = 1.6) -> Execution:
+    """An execution that printed or drew something else."""
+    tables = json.loads(json.dumps(execution.tables))
+    tables["fig-toy"]["columns"]["height"][1] = height
+    twin = nbformat.reads(nbformat.writes(execution.twin), as_version=4)
+    if text:
+        sources.code_cells(twin)[-1].outputs[-1].text = text
+    return replace(execution, twin=twin, tables=tables)
+
+
+def test_diff_of_the_same_is_silent_about_it(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    kernel.gives = changed(kernel.gives, height=1.6 * (1 + 5e-5))
+    before = contents(published.root)
+    assert flatter("diff", "toy") == Done(0, "toy: the same as published\n", "")
+    assert kernel.asked == [("toy", {}, 1)]
+    assert contents(published.root) == before
+
+
+def test_diff_shows_what_changed_and_publishes_nothing(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    kernel.gives = changed(kernel.gives, "runs [8]\n", height=2.0)
+    before = contents(published.root)
+    done = flatter("diff", "toy")
+    assert (done.status, done.err) == (1, "")
+    lines = done.out.splitlines()
+    assert "-runs 8" in lines
+    assert "+runs [8]" in lines
+    assert lines[-2:] == [
+        "figure fig-toy: height: 1 of 2 numbers beyond rtol 0.0001; the worst, 1.6 published, is 2",
+        "if the change is meant: flatter diff toy --accept",
+    ]
+    assert contents(published.root) == before
+
+
+def test_diff_accept_publishes_what_it_shows(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    kernel.gives = changed(kernel.gives, "runs [8]\n", height=2.0)
+    done = flatter("diff", "toy", "--accept")
+    assert (done.status, done.err) == (0, "")
+    assert "+runs [8]" in done.out
+    assert "accepted, published notebook refreshed" in done.out
+    chapter = published.chapter("toy")
+    assert "runs [8]" in chapter.twin.read_text()
+    assert json.loads(chapter.figures.read_text()) == kernel.gives.tables
+    assert flatter("diff", "toy").status == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda c: c.twin.unlink(), "toy was never executed: flatter run toy"),
+        (lambda c: c.twin.write_text("half"), "toy: its executed notebook is damaged: flatter run"),
+        (lambda c: c.figures.write_text("half"), "toy: the numbers behind its figures are missing"),
+        (lambda c: c.figures.unlink(), "toy: the numbers behind its figures are missing"),
+    ],
+)
+def test_diff_needs_a_published_twin(
+    flatter: Callable[..., Done],
+    kernel: Kernel,
+    published: Project,
+    damage: Callable[[Chapter], Any],
+    said: str,
+) -> None:
+    damage(published.chapter("toy"))
+    done = flatter("diff", "toy")
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"flatter: {said}")
+    assert kernel.asked == []
+
+
+# claims, doctor, data
+
+
+def test_claims_lists_measured_values_and_verdicts(flatter: Callable[..., Done]) -> None:
+    assert row(flatter("claims")) == "toy this book 1 (exact) reproduced toy"
+
+
+def test_claims_says_what_keeps_the_ledger_from_closing(
+    flatter: Callable[..., Done], published: Project, edit: Edit
+) -> None:
+    edit(published.claims / "toy.yml", "id: toy", "id: tow")
+    done = flatter("claims")
+    assert "not tested here" in done.out
+    assert done.err.splitlines() == [
+        "  toy: records the claim toy, which no file in book/claims states: add it there",
+        "  toy.yml: claim tow has no row: record it in a chapter, or say why not with `untested:`",
+    ]
+
+
+@pytest.mark.parametrize(("state", "status"), [("ok", 0), ("note", 0), ("missing", 1)])
+def test_doctor_fails_only_for_what_the_book_needs(
+    flatter: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, state: str, status: int
+) -> None:
+    found = [Diagnosis("git", "ok", "a clone"), Diagnosis("disk", state, "1 GiB [free]: make room")]
+    monkeypatch.setattr(doctor, "examine", lambda _: found)
+    done = flatter("doctor")
+    assert (done.status, done.err) == (status, "")
+    assert [" ".join(line.split()) for line in done.out.splitlines()] == [
+        "ok git: a clone",
+        f"{state} disk: 1 GiB [free]: make room",
+    ]
+
+
+def test_data_lists_and_gets(
+    flatter: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(datasets, "statuses", lambda: iter([("fashion-mnist", True, "here")]))
+    monkeypatch.setenv("FLATTER_DATA", str(tmp_path))
+    assert "fashion-mnist" in flatter("data").out
+
+    def get(name: str, console: Console) -> None:
+        raise FailedError(f"{name} cannot be fetched")
+
+    monkeypatch.setattr(datasets, "get", get)
+    assert flatter("data", "get", "any") == Done(1, "", "flatter: any cannot be fetched\n")
+
+
+# book, check
+
+
+@dataclass
+class Works:
+    """Stands in for all that `flatter book` sets going, and remembers it."""
+
+    executed: list[list[str]] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    built: int = 0
+    status: int = 0
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Works:
+    works = Works()
+
+    def run_all(tasks: list[pool.Task], console: Console, jobs: int) -> list[pool.Outcome]:
+        works.executed += [[task.label, *task.command[3:]] for task in tasks]
+        return [pool.Outcome(task, works.status, "the child's words\n", 1.0) for task in tasks]
+
+    def pages(project: Project, folder: Path) -> Built:
+        works.built += 1
+        html = tmp_path / "built"
+        html.mkdir(exist_ok=True)
+        (html / "index.html").write_text("new")
+        return Built(html, works.warnings)
+
+    monkeypatch.setattr(pool, "run_all", run_all)
+    monkeypatch.setattr(build, "build", pages)
+    monkeypatch.setattr(hygiene, "before_build", lambda _: works.before)
+    monkeypatch.setattr(hygiene, "after_build", lambda *_: works.after)
+    monkeypatch.setattr(datasets, "get", lambda name, _: works.fetched.append(name))
+    return works
+
+
+def test_book_executes_nothing_that_is_fresh(
+    flatter: Callable[..., Done], works: Works, published: Project
+) -> None:
+    done = flatter("book")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "  fresh:      toy",
+        "the book: open _build/html/index.html",
+    ]
+    assert (works.executed, works.built) == ([], 1)
+    assert (published.html / "index.html").read_text() == "new"
+
+
+def test_book_executes_what_is_stale_and_says_why(
+    flatter: Callable[..., Done], works: Works, published: Project, edit: Edit
+) -> None:
+    edit(published.library / "claims.py", "return 1", "return 3")
+    edit(published.chapter("toy").source, "flatter:\n", "flatter:\n  data: [fashion-mnist]\n")
+    done = flatter("book")
+    assert done.status == 0
+    assert "  to execute: toy (`claims` changed)" in done.out.splitlines()
+    assert works.executed == [["toy", "run", "toy"]]
+    assert works.fetched == ["fashion-mnist"]
+
+
+def test_book_fresh_executes_everything(flatter: Callable[..., Done], works: Works) -> None:
+    assert "  to execute: toy (asked for)" in flatter("book", "--fresh").out.splitlines()
+    assert works.executed == [["toy", "run", "toy"]]
+
+
+def test_book_renews_a_text_without_executing(
+    flatter: Callable[..., Done], works: Works, published: Project, edit: Edit
+) -> None:
+    chapter = published.chapter("toy")
+    edit(chapter.source, "Some text.", "Another text.")
+    assert "  fresh:      toy (its text changed, and is renewed)" in flatter("book").out
+    assert works.executed == []
+    assert "Another text." in chapter.twin.read_text()
+    assert freshness.state(published, chapter).fresh
+
+
+@pytest.mark.parametrize(
+    ("change", "built", "said"),
+    [
+        ({"status": 1}, 0, ["the child's words"]),
+        ({"before": ["a.md: bad [x]", "b.md: worse"]}, 0, ["  a.md: bad [x]", "  b.md: worse"]),
+        ({"warnings": ("book/a.md:3: WARNING: odd",)}, 1, ["  book/a.md:3: WARNING: odd"]),
+        ({"after": ["a.html: loads a font"]}, 1, ["  a.html: loads a font"]),
+    ],
+)
+def test_book_stops_at_the_first_stage_that_fails_and_leaves_the_pages(
+    flatter: Callable[..., Done],
+    works: Works,
+    published: Project,
+    change: dict[str, Any],
+    built: int,
+    said: list[str],
+) -> None:
+    published.html.mkdir(parents=True)
+    (published.html / "index.html").write_text("old")
+    for name, value in change.items():
+        setattr(works, name, value)
+    done = flatter("book", "--fresh")
+    assert done.status == 1
+    lines = done.err.splitlines()
+    assert lines[: len(said)] == said
+    if "status" not in change:
+        assert lines[len(said) :] == [
+            f"flatter: {len(said)} found; the book in _build/html is as it was"
+        ]
+    assert works.built == built
+    assert (published.html / "index.html").read_text() == "old"
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three stages of checks, the second of which fails, and one that is only run when named; which of them ran."""
+    ran: list[str] = []
+
+    def stage(name: str, passes: bool) -> check.Stage:
+        def run(project: Project, console: Console) -> bool:
+            ran.append(name)
+            return passes
+
+        return check.Stage(name, f"Stage {name}", run)
+
+    stages = stage("style", True), stage("unit", False), stage("pages", True)
+    monkeypatch.setattr(check, "STAGES", stages)
+    monkeypatch.setattr(check, "THREADS", stage("threads", True))
+    monkeypatch.setattr(datasets, "get", lambda name, _: ran.append(name))
+    return ran
+
+
+def test_check_stops_after_the_first_stage_that_fails(
+    flatter: Callable[..., Done], stages: list[str]
+) -> None:
+    done = flatter("check")
+    assert (done.status, stages) == (1, ["style", "unit"])
+    assert done.out.splitlines()[-1] == "unit failed; not run: pages"
+    assert "1/3 Stage style" in done.out
+
+
+def test_check_only_runs_the_stages_that_are_named(
+    flatter: Callable[..., Done], stages: list[str]
+) -> None:
+    done = flatter("check", "--only", "pages", "--only", "style")
+    assert (done.status, stages) == (0, ["style", "pages"])
+    assert done.out.splitlines()[-1] == "all checks passed"
+    assert flatter("check", "--only", "threads").status == 0
+    assert stages == ["style", "pages", "threads"]
+
+
+def test_check_gets_the_data_first(
+    flatter: Callable[..., Done], stages: list[str], published: Project, edit: Edit
+) -> None:
+    edit(published.chapter("toy").source, "flatter:\n", "flatter:\n  data: [fashion-mnist]\n")
+    flatter("check")
+    assert stages == ["fashion-mnist", "style", "unit"]
+    stages.clear()
+    flatter("check", "--only", "style")
+    assert stages == ["style"]
