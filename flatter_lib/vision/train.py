@@ -1,0 +1,237 @@
+r"""Noisy heavy ball for many networks at once: every setting and every seed is a slice of one batched program.
+
+The update of each run is that of ``torch.optim.SGD(lr, momentum)``, equation (1) of Cowsik et al. (2022,
+arXiv:2210.16400) up to the sign of the momentum,
+
+.. math:: v_{k+1} = \beta v_k + \nabla L_k(w_k), \qquad w_{k+1} = w_k - \eta v_{k+1},
+
+with the gradient taken on a minibatch of B images whose targets carry fresh label noise,
+:math:`y + s \xi`, :math:`\xi \sim N(0, 1)` for each output. Where the network interpolates its clean targets and
+B images are drawn with replacement, that noise has mean zero and the covariance :math:`(s^2/B) H` exactly: the
+:math:`\varepsilon^2 a` of `flatter_lib.heavy_ball.drift_prefactor` is :math:`s^2/B`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from flatter_lib.vision.networks import unflatten
+
+Parameters = Mapping[str, Tensor]
+Loss = Callable[[Parameters, Tensor, Tensor], Tensor]
+
+
+def squared_loss(
+    network: nn.Module, parameters: Parameters, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    r"""Half the squared error of an input, averaged over the inputs: :math:`\frac{1}{2n} \sum_i |f(x_i) - y_i|^2`.
+
+    Args:
+        network: maps (n, components) to (n, outputs).
+        parameters: its named parameters.
+        inputs: shape (n, components).
+        targets: shape (n, outputs).
+
+    Returns:
+        A scalar.
+    """
+    outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
+    residual = outputs - targets
+    return 0.5 * (residual * residual).sum() / inputs.shape[0]
+
+
+def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Share of the inputs whose largest output is that of their label.
+
+    Args:
+        network: maps (n, components) to (n, outputs).
+        parameters: its named parameters.
+        inputs: shape (n, components).
+        labels: integer classes, shape (n,).
+
+    Returns:
+        A float64 scalar.
+    """
+    outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
+    return (outputs.argmax(-1) == labels).double().mean()
+
+
+def evaluate(
+    network: nn.Module, weights: Tensor, quantity: Callable[[Parameters], Tensor]
+) -> NDArray[np.float64]:
+    """A quantity of every run, one run after another, so that no more memory is needed than for one.
+
+    Args:
+        network: gives the parameters their names and shapes.
+        weights: shape (R, P).
+        quantity: maps named parameters to a scalar.
+
+    Returns:
+        float64, shape (R,).
+
+    Examples:
+        >>> network = nn.Sequential(nn.Linear(1, 1))
+        >>> weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> evaluate(network, weights, lambda parameters: parameters["0.bias"].sum())
+        array([2., 4.])
+    """
+    with torch.no_grad():
+        values = [float(quantity(unflatten(network, w))) for w in weights]
+    return np.array(values)
+
+
+class Ensemble:
+    r"""R runs of one network, each with its own weights, step size, momentum, label noise and random numbers.
+
+    Runs do not know of each other: what one draws and computes does not depend on which others are there, and a run
+    that diverges fills its own slice with numbers that are not finite, and no other.
+
+    Attributes:
+        weights: the runs' weights, shape (R, P).
+        velocity: their momentum variables v, shape (R, P); zero at the start.
+        average: mean of the weights after each step of the last call of `run`, shape (R, P): the noise moves the
+            weights across the valley, and their mean lies closer to its floor.
+        steps: number of steps taken.
+        diverged: int64, shape (R,), the first step at which a run's loss on its minibatch was not finite or
+            exceeded ``limit``; -1 where there was none.
+
+    Args:
+        network: the architecture; its own parameters are not used.
+        weights: where the runs start, shape (R, P); copied.
+        inputs: training inputs, shape (n, components), shared by all runs.
+        targets: clean training targets, shape (n, outputs).
+        lr: step size of every run, a number or one a run, at least 0.
+        momentum: in [0, 1), a number or one a run.
+        label_noise: standard deviation s of the noise on every target at every step, a number or one a run.
+        batch: images drawn with replacement at every step by each run; None for all of them, once each.
+        generators: one a run, on the CPU, so that a run sees the same noise on every device; may be left out where
+            nothing is drawn.
+        loss: of named parameters, inputs and targets; the squared loss if left out.
+        limit: a loss above it counts as divergence.
+
+    Raises:
+        ValueError: if an argument is out of its range, or there are not as many generators as runs.
+
+    Examples:
+        Two runs in the valley of the product of two weights; the second takes too large a step:
+
+        >>> network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+        >>> x = y = torch.ones(1, 1, dtype=torch.float64)
+        >>> start = torch.tensor([[0.5, 1.5], [0.5, 1.5]], dtype=torch.float64)
+        >>> runs = Ensemble(network, start, x, y, lr=[0.1, 2.0], momentum=0.5)
+        >>> runs.run(100)
+        >>> runs.diverged.tolist(), runs.weights[0].prod().item()
+        ([-1, 5], 1.0...)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        weights: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        lr: float | Sequence[float],
+        momentum: float | Sequence[float] = 0.0,
+        label_noise: float | Sequence[float] = 0.0,
+        batch: int | None = None,
+        generators: Sequence[torch.Generator] = (),
+        loss: Loss | None = None,
+        limit: float = 1e6,
+    ) -> None:
+        if weights.ndim != 2:
+            raise ValueError(f"weights: must have shape (runs, P), got {tuple(weights.shape)}")
+        self.weights = weights.detach().clone()
+        self.velocity = torch.zeros_like(self.weights)
+        self.average = self.weights.clone()
+        self.steps = 0
+        self.diverged = torch.full((len(weights),), -1, device=weights.device)
+        self._inputs, self._targets = inputs, targets
+        self.retune(lr, momentum)
+        self._noise = self._column("label_noise", label_noise, 0.0, float("inf")).unsqueeze(-1)
+        self._noisy = (self._noise > 0).flatten().tolist()
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch: must be at least 1, or None for every image, got {batch}")
+        self._batch = batch
+        self._generators = list(generators)
+        drawing = batch is not None or any(self._noisy)
+        if drawing and len(self._generators) != len(weights):
+            raise ValueError(
+                f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
+            )
+        self._limit = limit
+        objective: Loss = loss or (lambda *arguments: squared_loss(network, *arguments))
+        self._gradient = vmap(
+            grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
+            in_dims=(0, None if batch is None else 0, 0 if drawing else None),
+        )
+
+    def retune(self, lr: float | Sequence[float], momentum: float | Sequence[float]) -> None:
+        """Go on with other step sizes and momenta; weights and velocities stay as they are.
+
+        Args:
+            lr: as for the constructor.
+            momentum: as for the constructor.
+
+        Raises:
+            ValueError: if one is out of its range.
+        """
+        self._lr = self._column("lr", lr, 0.0, float("inf"))
+        self._momentum = self._column("momentum", momentum, 0.0, 1.0)
+
+    def run(self, steps: int) -> None:
+        """Take that many steps.
+
+        Args:
+            steps: at least 1.
+
+        Raises:
+            ValueError: if there is no step to take.
+        """
+        if steps < 1:
+            raise ValueError(f"steps: must be at least 1, got {steps}")
+        total = torch.zeros_like(self.weights)
+        for _ in range(steps):
+            gradient, loss = self._gradient(self.weights, *self._draw())
+            failed = (self.diverged < 0) & ~(loss < self._limit)
+            self.diverged = torch.where(failed, self.steps, self.diverged)
+            self.velocity.mul_(self._momentum).add_(gradient)
+            self.weights.addcmul_(self._lr, self.velocity, value=-1.0)
+            total += self.weights
+            self.steps += 1
+        self.average = total / steps
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
+        inputs, targets = self._inputs, self._targets
+        if self._batch is not None:
+            size = (self._batch,)
+            chosen = [torch.randint(len(inputs), size, generator=g) for g in self._generators]
+            rows = torch.stack(chosen).to(inputs.device)
+            inputs, targets = inputs[rows], targets[rows]
+        if any(self._noisy):
+            shape = targets.shape[-2:]
+            # A run without noise draws none, so that its minibatches do not depend on its company.
+            drawn = [
+                torch.randn(shape, generator=g, dtype=targets.dtype)
+                if noisy
+                else torch.zeros(shape, dtype=targets.dtype)
+                for g, noisy in zip(self._generators, self._noisy, strict=True)
+            ]
+            targets = targets + self._noise * torch.stack(drawn).to(targets.device)
+        return inputs, targets
+
+    def _column(self, name: str, value: float | Sequence[float], low: float, high: float) -> Tensor:
+        runs = len(self.weights)
+        column = torch.as_tensor(value, dtype=self.weights.dtype, device=self.weights.device)
+        if column.ndim > 1 or (column.ndim == 1 and len(column) != runs):
+            raise ValueError(f"{name}: must be a number or one for each of the {runs} runs")
+        if not bool(((column >= low) & (column < high)).all()):
+            raise ValueError(f"{name}: must be in [{low:g}, {high:g}), got {value}")
+        return column.expand(runs).unsqueeze(-1)
