@@ -1,0 +1,286 @@
+"""The ensemble against torch's own SGD, its noise against algebra, its runs against their company."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+
+from flatter_lib.curvature import gauss_newton_trace
+from flatter_lib.vision.networks import MLP, flatten, unflatten
+from flatter_lib.vision.train import Ensemble, accuracy, evaluate, squared_loss
+
+INPUTS, OUTPUTS, IMAGES = 6, 3, 20
+SETTINGS = [(0.05, 0.0, 0.3), (0.05, 0.9, 0.0), (0.002, 0.97, 1.0), (0.1, 0.5, 0.3)]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    generator = seeded(11)
+    inputs = torch.randn(IMAGES, INPUTS, generator=generator, dtype=torch.float64)
+    targets = torch.eye(OUTPUTS)[torch.randint(OUTPUTS, (IMAGES,), generator=generator)]
+    return inputs.to(dtype), targets.to(dtype)
+
+
+def networks(runs: int, layers: int = 6) -> list[MLP]:
+    return [MLP(INPUTS, 5, OUTPUTS, layers, generator=seeded(seed)) for seed in range(runs)]
+
+
+def starts(runs: int) -> Tensor:
+    return torch.stack([flatten(network) for network in networks(runs)])
+
+
+def ensemble(chosen: list[int], batch: int | None, **options: object) -> Ensemble:
+    """Runs of SETTINGS, each with the start and the seed that belong to its number."""
+    lr, momentum, noise = zip(*[SETTINGS[i] for i in chosen], strict=True)
+    inputs, targets = data()
+    return Ensemble(
+        networks(1)[0],
+        starts(len(SETTINGS))[chosen],
+        inputs,
+        targets,
+        lr=lr,
+        momentum=momentum,
+        label_noise=noise,
+        batch=batch,
+        generators=[seeded(100 + i) for i in chosen],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_every_run_is_that_of_torch_sgd_with_the_same_noise(batch):
+    steps = 30
+    runs = ensemble([0, 1, 2, 3], batch)
+    runs.run(steps)
+    inputs, targets = data()
+    for i, (lr, momentum, noise) in enumerate(SETTINGS):
+        network, generator = networks(4)[i], seeded(100 + i)
+        optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum)
+        visited = []
+        for _ in range(steps):
+            rows = torch.arange(IMAGES)
+            if batch is not None:
+                rows = torch.randint(IMAGES, (batch,), generator=generator)
+            y = targets[rows]
+            if noise:
+                y = y + noise * torch.randn(y.shape, generator=generator, dtype=y.dtype)
+            optimizer.zero_grad()
+            (0.5 * (network(inputs[rows]) - y).square().sum(-1)).mean().backward()
+            optimizer.step()
+            visited.append(flatten(network))
+        torch.testing.assert_close(runs.weights[i], visited[-1], rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            runs.average[i], torch.stack(visited).mean(0), rtol=0, atol=1e-10
+        )
+    assert runs.steps == steps
+    assert runs.diverged.tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_a_run_does_not_depend_on_its_company(batch):
+    together = ensemble([0, 1, 2, 3], batch)
+    together.run(30)
+    for i in range(4):
+        alone = ensemble([i], batch)
+        alone.run(30)
+        torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=1e-12)
+
+
+def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other():
+    inputs, targets = data()
+    weights = starts(3)
+    runs = Ensemble(networks(1)[0], weights, inputs, targets, lr=[0.05, 50.0, 0.05], limit=1e3)
+    runs.run(40)
+    step = int(runs.diverged[1])
+    assert runs.diverged.tolist() == [-1, step, -1]
+    assert 0 < step < 40
+    healthy = Ensemble(networks(1)[0], weights[::2], inputs, targets, lr=0.05)
+    healthy.run(40)
+    torch.testing.assert_close(runs.weights[::2], healthy.weights, rtol=0, atol=1e-12)
+
+    # The step is the first at which the loss of that run alone exceeds the limit.
+    alone = Ensemble(networks(1)[0], weights[1:2], inputs, targets, lr=50.0)
+    losses = []
+    for _ in range(step + 1):
+        parameters = unflatten(networks(1)[0], alone.weights[0])
+        losses.append(float(squared_loss(networks(1)[0], parameters, inputs, targets)))
+        alone.run(1)
+    assert all(value < 1e3 for value in losses[:-1])
+    assert not losses[-1] < 1e3
+
+
+def test_weights_that_are_not_numbers_count_as_divergence():
+    inputs, targets = data()
+    weights = starts(2)
+    weights[0, 0] = math.nan
+    runs = Ensemble(networks(1)[0], weights, inputs, targets, lr=0.01)
+    runs.run(3)
+    assert runs.diverged.tolist() == [0, -1]
+    assert torch.isfinite(runs.weights[1]).all()
+
+
+def test_running_in_pieces_is_running_at_once():
+    once, pieces = ensemble([0, 1, 2], 7), ensemble([0, 1, 2], 7)
+    once.run(40)
+    for steps in (1, 9, 30):
+        pieces.run(steps)
+    assert torch.equal(once.weights, pieces.weights)
+    assert torch.equal(once.velocity, pieces.velocity)
+    assert pieces.steps == 40
+
+
+def test_retuning_keeps_weights_and_velocity():
+    runs = ensemble([0, 1], None)
+    runs.run(10)
+    weights, velocity = runs.weights.clone(), runs.velocity.clone()
+    runs.retune(0.01, [0.5, 0.0])
+    runs.run(1)
+    torch.testing.assert_close(runs.weights, weights - 0.01 * runs.velocity, rtol=0, atol=1e-15)
+    still = ensemble([1], None)
+    still.weights, still.velocity = weights[1:], torch.zeros_like(velocity[1:])
+    still.retune(0.01, 0.0)
+    still.run(1)
+    torch.testing.assert_close(runs.weights[1:], still.weights, rtol=0, atol=1e-14)
+
+
+def test_neither_starts_nor_the_global_generator_are_touched():
+    before, weights = torch.get_rng_state(), starts(1)
+    copy, (inputs, targets) = weights.clone(), data()
+    Ensemble(
+        networks(1)[0], weights, inputs, targets, lr=0.1, label_noise=1.0, generators=[seeded()]
+    ).run(3)
+    assert torch.equal(weights, copy)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_label_noise_has_the_covariance_of_the_curvature(batch):
+    """At a point that meets its targets the gradient noise is (s^2/B) H, for all images and for minibatches of them."""
+    network = MLP(INPUTS, 2, OUTPUTS, 2, generator=seeded())
+    weights, (inputs, _) = flatten(network), data()
+    inputs = inputs[:5]
+    targets = functional_call(network, unflatten(network, weights), (inputs,)).detach()
+    draws, noise = 30_000, 0.7
+    runs = Ensemble(
+        network,
+        weights.expand(draws, -1),
+        inputs,
+        targets,
+        lr=1.0,
+        label_noise=noise,
+        batch=batch,
+        generators=[seeded(seed) for seed in range(draws)],
+    )
+    runs.run(1)
+    gradients = weights - runs.weights
+    J = jacrev(lambda w: functional_call(network, unflatten(network, w), (inputs,)))(weights)
+    J = J.reshape(-1, weights.numel())
+    expected = noise**2 / (batch or len(inputs)) * (J.T @ J / len(inputs))
+    measured = gradients.T @ gradients / draws
+    scale = expected.diagonal().sqrt()
+    error = (measured - expected) / (scale[:, None] * scale)
+    # Kurtosis of the minibatch's choice included, no entry has a standard error above 3 / sqrt(draws).
+    assert error.abs().max() < 15 / draws**0.5
+    assert (gradients.mean(0) / scale).abs().max() < 5 / draws**0.5
+
+
+def test_a_loss_of_ones_own_is_what_is_descended():
+    network, (inputs, targets) = networks(1)[0], data()
+
+    def flatter(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return squared_loss(network, parameters, x, y) + 0.1 * gauss_newton_trace(
+            network, parameters, x
+        )
+
+    runs = Ensemble(network, starts(2), inputs, targets, lr=0.01, loss=flatter)
+    runs.run(1)
+    for start, weights in zip(starts(2), runs.weights, strict=True):
+        leaf = start.clone().requires_grad_()
+        flatter(unflatten(network, leaf), inputs, targets).backward()
+        torch.testing.assert_close(weights, start - 0.01 * leaf.grad, rtol=0, atol=1e-13)
+
+
+def test_runs_in_single_precision_stay_in_it():
+    inputs, targets = data(torch.float32)
+    network = MLP(INPUTS, 5, OUTPUTS, generator=seeded(), dtype=torch.float32)
+    runs = Ensemble(
+        network,
+        flatten(network)[None],
+        inputs,
+        targets,
+        lr=0.1,
+        momentum=0.9,
+        label_noise=0.1,
+        batch=4,
+        generators=[seeded()],
+    )
+    runs.run(5)
+    assert runs.weights.dtype == runs.average.dtype == torch.float32
+    assert torch.isfinite(runs.weights).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_a_gpu_sees_the_same_noise():
+    on_cpu = ensemble([0, 1, 2, 3], 7)
+    inputs, targets = data()
+    lr, momentum, noise = zip(*SETTINGS, strict=True)
+    on_gpu = Ensemble(
+        MLP(INPUTS, 5, OUTPUTS, generator=seeded(), device="cuda"),
+        starts(4).cuda(),
+        inputs.cuda(),
+        targets.cuda(),
+        lr=lr,
+        momentum=momentum,
+        label_noise=noise,
+        batch=7,
+        generators=[seeded(100 + i) for i in range(4)],
+    )
+    for runs in (on_cpu, on_gpu):
+        runs.run(50)
+    torch.testing.assert_close(on_gpu.weights.cpu(), on_cpu.weights, rtol=0, atol=1e-9)
+
+
+def test_accuracy_is_the_share_of_right_classes():
+    network = nn.Sequential(nn.Linear(2, 2, bias=False))
+    parameters = {"0.weight": torch.eye(2)}
+    inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
+    assert accuracy(network, parameters, inputs, torch.tensor([0, 0, 0, 1])).item() == 0.75
+
+
+def test_a_quantity_of_every_run():
+    network, (inputs, targets) = networks(1)[0], data()
+    values = evaluate(network, starts(3), lambda p: squared_loss(network, p, inputs, targets))
+    expected = [0.5 * (run(inputs) - targets).square().sum(-1).mean().item() for run in networks(3)]
+    assert values == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -0.1}, r"lr: must be in \[0, inf\), got -0.1"),
+        ({"lr": math.nan}, r"lr: must be in \[0, inf\)"),
+        ({"momentum": 1.0}, r"momentum: must be in \[0, 1\)"),
+        ({"label_noise": -1.0}, r"label_noise: must be in \[0, inf\)"),
+        ({"lr": [0.1] * 3}, "lr: must be a number or one for each of the 2 runs"),
+        ({"batch": 0}, "batch: must be at least 1, or None"),
+        ({"batch": 4}, "generators: must be one for each of the 2 runs, got 0"),
+        ({"label_noise": [0.0, 0.1]}, "generators: must be one for each of the 2 runs, got 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(options, message):
+    inputs, targets = data()
+    with pytest.raises(ValueError, match=message):
+        Ensemble(networks(1)[0], starts(2), inputs, targets, **{"lr": 0.1, **options})
+
+
+def test_weights_without_an_axis_of_runs_and_no_steps_are_refused():
+    inputs, targets = data()
+    with pytest.raises(ValueError, match=r"weights: must have shape \(runs, P\)"):
+        Ensemble(networks(1)[0], starts(1)[0], inputs, targets, lr=0.1)
+    with pytest.raises(ValueError, match="steps: must be at least 1, got 0"):
+        Ensemble(networks(1)[0], starts(1), inputs, targets, lr=0.1).run(0)
