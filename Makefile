@@ -33,7 +33,7 @@ chapters: $(READY) ## List the chapters and whether each is fresh
 doctor: $(READY) ## Look at this machine and say what is missing
 	@$(FLATTER) doctor
 
-serve: book ## Build the book and serve it on this machine only, at port $(PORT)
+serve: book ## Build the book and serve it to this machine only, at port 8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
