@@ -308,12 +308,13 @@ def test_what_cannot_be_kept_where_it_was_asked_for_is_said(
     assert {path.name for path in tmp_path.iterdir()} == {"folder.ipynb", "file"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_said(
-    shelf: tuple[Project, Execution], published: Project, tmp_path: Path
+    shelf: tuple[Project, Execution], published: Project
 ) -> None:
     published.executed.chmod(0o500)
     try:
+        if os.access(published.executed, os.W_OK):
+            pytest.skip("root may write anywhere")
         with pytest.raises(FailedError, match="cannot be written: Permission denied"):
             execute.publish(published.chapter("toy"), shelf[1])
     finally:

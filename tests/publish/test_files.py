@@ -78,10 +78,11 @@ def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path: Path) -> None:
     assert (path / "inside").is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("root may write anywhere")
         with pytest.raises(PermissionError):
             replace_text(tmp_path / "a.txt", "new")
     finally:
