@@ -84,7 +84,7 @@ def gauss_newton_trace(
     value, pullback, squares = linearised
     basis = torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)
     (deltas,) = vmap(pullback)(basis.unsqueeze(1).expand(-1, count, -1))
-    terms = [square @ (d * d).sum((0, 2)) for square, d in zip(squares, deltas, strict=True)]
+    terms = [square @ (d * d).sum(2).sum(0) for square, d in zip(squares, deltas, strict=True)]
     return torch.stack(terms).sum() / count
 
 

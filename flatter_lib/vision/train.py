@@ -6,9 +6,9 @@ arXiv:2210.16400) up to the sign of the momentum,
 .. math:: v_{k+1} = \beta v_k + \nabla L_k(w_k), \qquad w_{k+1} = w_k - \eta v_{k+1},
 
 with the gradient taken on a minibatch of B images whose targets carry fresh label noise,
-:math:`y + s \xi`, :math:`\xi \sim N(0, 1)` for each output. Where the network interpolates its clean targets and
-B images are drawn with replacement, that noise has mean zero and the covariance :math:`(s^2/B) H` exactly: the
-:math:`\varepsilon^2 a` of `flatter_lib.heavy_ball.drift_prefactor` is :math:`s^2/B`.
+:math:`y + \varepsilon \xi`, :math:`\xi \sim N(0, 1)` for each output. Where the network interpolates its clean
+targets and B images are drawn with replacement, that noise has mean zero and the covariance
+:math:`(\varepsilon^2/B) H` exactly: the a of `flatter_lib.heavy_ball.drift_prefactor` is :math:`1/B`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Ensemble:
         targets: clean training targets, shape (n, outputs).
         lr: step size of every run, a number or one a run, at least 0.
         momentum: in [0, 1), a number or one a run.
-        label_noise: standard deviation s of the noise on every target at every step, a number or one a run.
+        label_noise: standard deviation of the noise on every target at every step, a number or one a run.
         batch: images drawn with replacement at every step by each run; None for all of them, once each.
         generators: one a run, on the CPU, so that a run sees the same noise on every device; may be left out where
             nothing is drawn.

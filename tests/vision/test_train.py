@@ -133,6 +133,14 @@ def test_running_in_pieces_is_running_at_once():
     assert torch.equal(once.velocity, pieces.velocity)
     assert pieces.steps == 40
 
+    single, visited = ensemble([0, 1, 2], 7), []
+    for _ in range(40):
+        single.run(1)
+        visited.append(single.weights.clone())
+    torch.testing.assert_close(
+        pieces.average, torch.stack(visited[-30:]).mean(0), rtol=0, atol=1e-13
+    )
+
 
 def test_retuning_keeps_weights_and_velocity():
     runs = ensemble([0, 1], None)
