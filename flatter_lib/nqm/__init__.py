@@ -3,8 +3,16 @@
 The names below are the engine; each lives in a file of one subject.
 """
 
+from flatter_lib.nqm.bounds import bayes_risk, information_bound, risk_bound
 from flatter_lib.nqm.crossing import steps_to_target
 from flatter_lib.nqm.exact import risk
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
-__all__ = ["NoisyQuadratic", "risk", "steps_to_target"]
+__all__ = [
+    "NoisyQuadratic",
+    "bayes_risk",
+    "information_bound",
+    "risk",
+    "risk_bound",
+    "steps_to_target",
+]
