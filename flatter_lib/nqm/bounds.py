@@ -103,7 +103,7 @@ def information_bound(
     .. math:: \tfrac12 \sum_i m_i \frac{c_i}{h_i N}, \qquad \text{for } C = H\text{: } \frac{d}{2N}
 
     (section 3.6 of Zhang et al., 2019). A query at any point tells the minimum with variance :math:`c/h^2`, so with
-    Gaussian noise no *unbiased* estimate has less risk. An estimate that starts from what is known of the minimum can have:
+    Gaussian noise no *unbiased* estimate has less risk. One that makes use of where the start may be can have less:
     :func:`bayes_risk`.
 
     Args:

@@ -297,7 +297,7 @@ def _risk(
     for low in range(0, weight.size, BLOCK):
         high = min(low + BLOCK, weight.size)
         total += risk_of_some(
-            steps, power, modes, decay, weight, low, high, states[SLOTS - 2], states[SLOTS - 1]
+            steps, power, modes, decay, weight, low, high, 0.0, states[SLOTS - 2], states[SLOTS - 1]
         )
     return total
 

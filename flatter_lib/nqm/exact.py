@@ -20,6 +20,7 @@ from flatter_lib.nqm.powers import (
     first_power,
     inner,
     remaining,
+    remaining_without_phase,
     square,
 )
 from flatter_lib.nqm.spectrum import NoisyQuadratic
@@ -121,11 +122,21 @@ class Modes:
         self.curvature, self.noise, self.weight = model.curvature[kept], noise[kept], weight[kept]
 
     def risk(
-        self, steps: NDArray[np.int64], lr: Floats, batch: Floats, beta: Floats, gamma: Floats
+        self,
+        steps: NDArray[np.int64],
+        lr: Floats,
+        batch: Floats,
+        beta: Floats,
+        gamma: Floats,
+        blur: float = 0.0,
     ) -> Floats:
-        """The risk of each of several settings; those that differ in their steps alone stand in order of these."""
+        """The risk of each of several settings; those that differ in their steps alone stand in order of these.
+
+        With ``blur``, the risk on average over frequencies that differ by that share; not for averages.
+        """
         result = np.zeros(steps.size)
-        _risks(self.curvature, self.noise, self.weight, steps, lr, batch, beta, gamma, result)
+        arrays = self.curvature, self.noise, self.weight
+        _risks(*arrays, steps, lr, batch, beta, gamma, blur, result)
         return result
 
 
@@ -139,6 +150,7 @@ def _risks(
     batch: Floats,
     beta: Floats,
     gamma: Floats,
+    blur: float,
     result: Floats,
 ) -> None:
     """Add the risk of each setting to ``result``."""
@@ -187,7 +199,16 @@ def _risks(
                 )
             for k in range(first, last + 1):
                 result[k] += risk_of_some(
-                    steps[k], power, modes, decay, weight[low:high], none, high - low, state, onward
+                    steps[k],
+                    power,
+                    modes,
+                    decay,
+                    weight[low:high],
+                    none,
+                    high - low,
+                    blur,
+                    state,
+                    onward,
                 )
         for k in range(first, last + 1):
             result[k] = finite_or_inf(result[k])
@@ -218,6 +239,7 @@ def risk_of_some(
     weight: Floats,
     low: int,
     high: int,
+    blur: float,
     state: Floats,
     onward: Floats,
 ) -> float:
@@ -228,4 +250,8 @@ def risk_of_some(
             variance += advance(g, state, power[level], modes, low, high, onward)
             g *= decay[level]
             state, onward = onward, state
+    if blur > 0.0:
+        return variance + remaining_without_phase(
+            steps, blur, power[0], state, modes, weight, low, high
+        )
     return variance + remaining(g, state, modes, weight, low, high)

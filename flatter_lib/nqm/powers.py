@@ -264,6 +264,34 @@ def remaining(g: float, state: Floats, modes: Floats, weight: Floats, low: int, 
 
 
 @inner
+def remaining_without_phase(
+    steps: int,
+    blur: float,
+    first: Floats,
+    state: Floats,
+    modes: Floats,
+    weight: Floats,
+    low: int,
+    high: int,
+) -> float:
+    """What is left of the initial risk if each oscillation counts with its mean once its phase is beyond 1 / ``blur``.
+
+    ``first`` is the power of one step. Not for averages.
+    """
+    for m in range(low, high):
+        square_now = (state[F, m] + modes[START, m] * state[U, m]) ** 2
+        if modes[ELL, m] < 0.0:
+            sine = np.sqrt(-modes[ELL, m])
+            modulus = state[F, m] ** 2 - modes[ELL, m] * state[U, m] ** 2
+            mean = 0.5 * modulus * (1.0 + (modes[START, m] / sine) ** 2)
+            # The fourth power, so that nothing jumps where a mode becomes complex.
+            lost = -np.expm1(-((blur * steps * np.arctan2(sine, first[A, m])) ** 4))
+            square_now = mean * lost + square_now * (1.0 - lost)
+        state[ROOM, m] = weight[m] * square_now
+    return total(state[ROOM], low, high)
+
+
+@inner
 def total(values: Floats, low: int, high: int) -> float:
     """A sum in an order of its own, in which four additions can be under way at a time."""
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
