@@ -7,12 +7,15 @@ from flatter_lib.nqm.bounds import bayes_risk, information_bound, risk_bound
 from flatter_lib.nqm.crossing import steps_to_target
 from flatter_lib.nqm.exact import risk
 from flatter_lib.nqm.spectrum import NoisyQuadratic
+from flatter_lib.nqm.tuning import Tuned, tune
 
 __all__ = [
     "NoisyQuadratic",
+    "Tuned",
     "bayes_risk",
     "information_bound",
     "risk",
     "risk_bound",
     "steps_to_target",
+    "tune",
 ]

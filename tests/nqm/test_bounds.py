@@ -88,9 +88,8 @@ def test_stationary_sums_are_those_of_the_recursion() -> None:
 
 def test_information_bound_is_half_the_dimension_over_the_queries() -> None:
     model = NoisyQuadratic.power_law(dimension=40)
-    np.testing.assert_allclose(
-        information_bound(model, [1, 10], [[1.0], [8.0]]), [[20, 2], [2.5, 0.25]]
-    )
+    found = information_bound(model, np.array([1, 10]), np.array([[1.0], [8.0]]))
+    np.testing.assert_allclose(found, np.array([[20.0, 2.0], [2.5, 0.25]]))
     assert np.isinf(information_bound(model, 0, 8.0))
     assert information_bound(model, 3, np.inf) == 0.0
     # Where the noise is not the curvature the estimate's variance c / h^2 N does not cancel.
