@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from flatter_lib.nqm.arguments import Floats
+from flatter_lib.nqm.exact import Modes
 
 #: Half a step of the difference quotients, the least that makes sense, and the largest change of the logarithm of the
 #: risk over it.
@@ -19,8 +20,8 @@ GAIN, LARGEST_GAIN = 1e-11, 1e-5
 #: Dips are looked for in so many places, in more if their depth varies by so much, and followed down from the best; and
 #: again if the number of steps has changed by that share.
 PLACES, MORE_PLACES, DEEP, FOLLOWED, LOOK_AGAIN = 256, 1024, 0.02, 6, 2e-4
-#: Dips as deep as this, which few modes have, may lie anywhere.
-DEEPER = 0.25
+#: So few modes have deeper dips than their variance tells: they are looked for twice as far, in so many places.
+FEW_MODES, MOST_PLACES = 40, 4096
 #: With no more steps than this the risk may be lower two or three steps before than it is one step before.
 FEW_STEPS = 3000
 
@@ -40,6 +41,10 @@ class Landscape(Protocol):
     @property
     def oscillates(self) -> bool:
         """Whether the risk is uneven on a small scale."""
+
+    @property
+    def modes(self) -> Modes:
+        """What the risk is a sum of."""
 
     def excess(self, steps: int, x: Floats, smooth: bool = False) -> Floats:
         """The logarithm of the risk over the target at coordinates (places, dimensions), exactly or smoothed."""
@@ -66,11 +71,8 @@ def fewest_steps(landscape: Landscape, guesses: list[Place]) -> Place:
     best = min((_interpolate(nearby, guess) for guess in guesses), key=lambda p: p.steps)
     least = nearby
     if uneven:
-        dips = _Dips(landscape, best)
-        least = dips.least_risk
+        least = _Dips(landscape, best).least_risk
         best = _interpolate(least, best)
-        if dips.depth > DEEPER:
-            best = min(best, _interpolate(least, dips.first_reached()), key=lambda p: p.steps)
     while True:
         before = [best.steps - 3, best.steps - 2] if best.steps < FEW_STEPS else []
         if uneven:
@@ -219,9 +221,12 @@ class _Dips:
         # A dip is worth the way as long as it is deeper than the smooth risk rises: three standard deviations.
         x = self.centre + 0.5 * _evenly_in_a_ball(PLACES, dimensions) @ self.spread.T
         uneven = landscape.excess(smooth.steps, x) - landscape.excess(smooth.steps, x, smooth=True)
-        self.depth = float(uneven.std())
-        self.size = float(np.clip(np.sqrt(6.0 * self.depth), 0.02, 1.0))
-        self.places = MORE_PLACES if self.depth > DEEP else PLACES
+        size = float(np.clip(np.sqrt(6.0 * uneven.std()), 0.02, 1.0))
+        self.size, self.places, self.followed = size, PLACES, FOLLOWED
+        if landscape.modes.curvature.size <= FEW_MODES:
+            self.size, self.places, self.followed = 2.0 * size, MOST_PLACES, 2 * FOLLOWED
+        elif uneven.std() > DEEP:
+            self.places = MORE_PLACES
         self.ball = _evenly_in_a_ball(self.places, dimensions)
         self.around = self.centre + self.size * self.ball @ self.spread.T
         self.looked_at = 0
@@ -234,20 +239,13 @@ class _Dips:
             excess = self.landscape.excess(steps, self.around)
             chosen: list[int] = []
             for place in np.argsort(excess, kind="stable"):
-                if len(chosen) == FOLLOWED:
+                if len(chosen) == self.followed:
                     break
                 away = np.linalg.norm(self.ball[chosen] - self.ball[place], axis=-1)
                 if (away > 3.0 / np.sqrt(self.places)).all():
                     chosen.append(int(place))
             starts = np.concatenate([starts, self.around[chosen]])
         return least_risk(self.landscape, steps, starts, self.size / np.sqrt(self.places))
-
-    def first_reached(self) -> Place:
-        """Of places farther around too, the one that reaches the target first."""
-        x = self.centre + 4.0 * _evenly_in_a_ball(4 * self.places, self.centre.size) @ self.spread.T
-        steps = self.landscape.crossings(x)
-        first = int(steps.argmin())
-        return Place(int(steps[first]), x[first], 0.0)
 
 
 def _evenly_in_a_ball(places: int, dimensions: int) -> Floats:
