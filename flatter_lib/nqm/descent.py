@@ -68,11 +68,11 @@ def fewest_steps(landscape: Landscape, guesses: list[Place]) -> Place:
     def nearby(steps: int, x: Floats) -> Place:
         return least_risk(landscape, steps, x[None], 0.3, smooth=uneven)
 
-    best = min((_interpolate(nearby, guess) for guess in guesses), key=lambda p: p.steps)
+    best = min((interpolate(nearby, guess) for guess in guesses), key=lambda p: p.steps)
     least = nearby
     if uneven:
         least = _Dips(landscape, best).least_risk
-        best = _interpolate(least, best)
+        best = interpolate(least, best)
     while True:
         before = [best.steps - 3, best.steps - 2] if best.steps < FEW_STEPS else []
         if uneven:
@@ -84,7 +84,7 @@ def fewest_steps(landscape: Landscape, guesses: list[Place]) -> Place:
         enough = [place for place in earlier if place.excess <= 0.0]
         if not enough:
             break
-        better = _interpolate(least, min(enough, key=lambda place: place.steps))
+        better = interpolate(least, min(enough, key=lambda place: place.steps))
         if better.steps >= best.steps:
             break
         best = better
@@ -258,8 +258,16 @@ def _evenly_in_a_ball(places: int, dimensions: int) -> Floats:
     return seeds
 
 
-def _interpolate(least: Callable[[int, Floats], Place], guess: Place) -> Place:
-    """The fewest steps that suffice, if more steps do whenever fewer do."""
+def interpolate(least: Callable[[int, Floats], Place], guess: Place) -> Place:
+    """The fewest steps that suffice, if more steps do whenever fewer do.
+
+    Args:
+        least: finds the least risk after a number of steps, from coordinates nearby.
+        guess: where to begin.
+
+    Returns:
+        The place of least risk after so many steps; after one step less the least risk is above the target.
+    """
     low: Place | None = None
     high: Place | None = None
     steps, x, same = guess.steps, guess.x, 0

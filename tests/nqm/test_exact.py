@@ -100,6 +100,7 @@ def angle_of_a_step(step: float, momentum: float) -> float:
 @example(mode=(0.25, 0.0, 0.75, 1.0), steps=1000, noise=1.0, initial=1.0)
 @example(mode=(1e-14, 1 - 1e-7, 0.0, 1.0), steps=10**9, noise=1.0, initial=1.0)
 @example(mode=(1e-3, 0.0, 1 - 1e-7, 1.0), steps=10**9, noise=1.0, initial=1.0)
+@example(mode=(1.0, 1 - 1e-7, 0.0, 1.0), steps=10**8, noise=1.0, initial=0.0)
 @example(mode=(1e-9, 1 - 1e-8, 1 - 1e-8, 1.0), steps=10**9, noise=1.0, initial=1.0)
 def test_risk_has_the_digits_of_exact_arithmetic(
     mode: tuple[float, float, float, float], steps: int, noise: float, initial: float

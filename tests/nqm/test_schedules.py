@@ -1,0 +1,180 @@
+"""Schedules against single steps, differences of the risk, and brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flatter_lib.nqm import (
+    NoisyQuadratic,
+    Schedule,
+    bayes_risk,
+    risk,
+    steps_to_target,
+    tune,
+    tune_schedule,
+)
+from flatter_lib.nqm.exact import Modes
+from flatter_lib.nqm.schedules import _risks
+
+
+@given(
+    steps=st.integers(0, 60),
+    rates=st.lists(
+        st.one_of(st.floats(0.0, 2.5), st.sampled_from([0.0, 0.5, 1.0, 2.0])), min_size=1
+    ),
+    power=st.sampled_from([0.0, 0.5]),
+)
+@settings(max_examples=100, deadline=None)
+def test_pieces_are_single_steps_of_equation_3(
+    steps: int, rates: list[float], power: float
+) -> None:
+    model = NoisyQuadratic([1.0, 0.5, 0.01], [1.0, 0.3, 2.0], [1, 2, 5], [1.0, 2.0, 0.5])
+    schedule = Schedule(steps, rates)
+    assert schedule.lengths.sum() == steps
+    assert np.ptp(schedule.lengths) <= 1
+    h, second = model.curvature, model.initial.copy()
+    wanted = []
+    for length, rate in zip(schedule.lengths, rates, strict=True):
+        wanted.append(0.5 * np.sum(model.multiplicity * h * second))
+        for _ in range(length):
+            step = rate * h**-power
+            second = (1 - step * h) ** 2 * second + step**2 * model.noise / 4.0
+    wanted.append(0.5 * np.sum(model.multiplicity * h * second))
+    np.testing.assert_allclose(schedule.risk(model, 4.0, power), wanted, rtol=1e-11)
+
+
+@pytest.mark.parametrize("lr", [1e-12, 1e-3, 1.0, 2.0, 2.0 + 1e-9])
+def test_one_rate_is_plain_sgd(lr: float) -> None:
+    model = NoisyQuadratic.power_law(dimension=20)
+    steps = 10**6 if lr <= 2.0 else 1000
+    schedule = Schedule(steps, [lr] * 8)
+    ends = np.concatenate([[0], np.cumsum(schedule.lengths)])
+    np.testing.assert_allclose(schedule.risk(model, 3.0), risk(model, ends, lr, 3.0), rtol=1e-11)
+
+
+def test_what_overflows_is_infinite() -> None:
+    model = NoisyQuadratic([1.0], [1.0])
+    risks = Schedule(4000, [0.1, 1e3, 0.1, 0.1]).risk(model, 1.0)
+    assert np.isfinite(risks[:2]).all()
+    np.testing.assert_array_equal(risks[2:], np.inf)
+
+
+@given(
+    rates=st.lists(
+        st.one_of(st.floats(1e-6, 2.1), st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=5
+    ),
+    longest=st.sampled_from([1, 2, 7, 300]),
+)
+@settings(max_examples=60, deadline=None)
+def test_gradient_is_that_of_the_risk(rates: list[float], longest: int) -> None:
+    modes = Modes(NoisyQuadratic([1.0, 0.5, 0.01], [1.0, 0.3, 2.0], 1, [1.0, 2.0, 0.5]))
+    lengths = np.arange(longest, longest + len(rates), dtype=np.int64)
+    at = np.array(rates)
+    _, gradient = _risks(modes, 4.0, lengths, at)
+    for k in range(at.size):
+        width = 1e-7 * np.eye(at.size)[k]
+        values = [_risks(modes, 4.0, lengths, at + sign * width)[0][-1] for sign in (1, -1)]
+        slope = (values[0] - values[1]) / 2e-7
+        assert gradient[k] == pytest.approx(
+            slope, rel=2e-4, abs=1e-7 * max(1.0, values[0] * longest)
+        )
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+@pytest.mark.parametrize("batch", [1.0, 2.0**8, 2.0**16])
+def test_schedules_lie_between_constant_rates_and_what_the_data_tell(
+    batch: float, power: float
+) -> None:
+    model = NoisyQuadratic.power_law(nodes=40)
+    best = tune_schedule(model, 0.01, batch, preconditioning=power)
+    alone = tune(model, 0.01, batch, preconditioning=power)
+    assert best.steps <= alone.steps
+    assert best.risk(model, batch, power)[-1] <= 0.01 * (1 + 1e-12)
+    assert bayes_risk(model, best.steps, batch) <= 0.01
+    assert best.rates.size == min(50, best.steps)
+    assert best.rates.max() <= 2.0 / model.preconditioned(power).curvature.max()
+    if batch == 1.0:
+        # Where noise rules, a schedule wins by a factor.
+        assert best.steps < 0.6 * alone.steps
+
+
+def test_one_piece_is_a_constant_rate() -> None:
+    model = NoisyQuadratic.power_law(dimension=50)
+    best, alone = tune_schedule(model, 0.02, 64.0, pieces=1), tune(model, 0.02, 64.0)
+    assert best.steps == alone.steps
+    assert best.rates[0] == pytest.approx(alone.lr, rel=1e-3)
+
+
+def test_two_pieces_are_no_worse_than_brute_force() -> None:
+    model = NoisyQuadratic([1.0, 0.05], [1.0, 0.05], [1, 10])
+    target = 0.02
+    best = tune_schedule(model, target, 4.0, pieces=2)
+    assert best.risk(model, 4.0)[-1] <= target * (1 + 1e-12)
+    rates = np.geomspace(1e-3, 2.0, 60)
+    for steps in (best.steps - 1, best.steps - 2, best.steps // 2):
+        values = [
+            Schedule(steps, [first, second]).risk(model, 4.0)[-1]
+            for first in rates
+            for second in rates
+        ]
+        assert min(values) > target
+
+
+def test_no_schedule_nearby_reaches_the_target_a_step_earlier() -> None:
+    model = NoisyQuadratic.power_law(dimension=50)
+    for batch in (1.0, 64.0, 4096.0):
+        best = tune_schedule(model, 0.02, batch, pieces=10)
+        near = np.exp(0.1 * np.random.default_rng(0).standard_normal((500, best.rates.size)))
+        rates = np.minimum(best.rates * near, 2.0)
+        shorter = [Schedule(best.steps - 1, rate).risk(model, batch)[-1] for rate in rates]
+        assert min(shorter) > 0.02
+        same = [Schedule(best.steps, rate).risk(model, batch)[-1] for rate in rates]
+        assert min(same) >= best.risk(model, batch)[-1] * (1 - 1e-7)
+
+
+def test_there_are_never_more_pieces_than_steps() -> None:
+    model = NoisyQuadratic([1.0, 0.6], 0.0)
+    best = tune_schedule(model, 1e-6, 1.0)
+    # One step for each of the two modes.
+    assert best.steps == 2
+    np.testing.assert_allclose(np.sort(1 / best.rates), [0.6, 1.0], atol=1e-2)
+    assert tune_schedule(model, 1.0, 1.0).steps == 0
+
+
+def test_schedules_of_small_steps_reach_where_constant_steps_do() -> None:
+    model = NoisyQuadratic.power_law(dimension=50)
+    best = tune_schedule(model, 0.02, 64.0)
+    assert steps_to_target(model, 0.02, best.rates.mean(), 64.0) > best.steps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1, [0.1]), "steps: must be whole numbers"),
+        (([1, 2], [0.1]), "steps: must be one number"),
+        ((1, []), "rates: must be one for each piece"),
+        ((1, 0.1), "rates: must be one for each piece"),
+        ((1, [-0.1]), "rates: must be finite and at least 0"),
+    ],
+)
+def test_nonsense_schedules_are_refused(arguments: tuple[object, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schedule(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pieces": 0}, "pieces: must be a whole number from 1"),
+        ({"pieces": 2.5}, "pieces: must be a whole number from 1"),
+        ({"target": -1.0}, "target: must be positive"),
+        ({"batch_size": 0.0}, "batch_size: must be positive"),
+    ],
+)
+def test_nonsense_is_refused_by_name(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tune_schedule(
+            NoisyQuadratic([1.0], [1.0]),
+            **({"target": 0.1, "batch_size": 1.0} | arguments),  # type: ignore[arg-type]
+        )
