@@ -31,31 +31,36 @@ def jacobian(network: nn.Module, weights: Tensor, inputs: Tensor) -> Tensor:
     """Rows are the gradients of every output for every input."""
 
     def outputs(w: Tensor) -> Tensor:
-        return functional_call(network, unflatten(network, w), (inputs,)).reshape(-1)
+        value: Tensor = functional_call(network, unflatten(network, w), (inputs,))
+        return value.reshape(-1)
 
-    return jacrev(outputs)(weights)
+    rows: Tensor = jacrev(outputs)(weights)
+    return rows
 
 
 def hessian(network: nn.Module, weights: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
     """Of the loss with half the squared error averaged over the inputs, by reverse mode twice."""
 
     def loss(w: Tensor) -> Tensor:
-        residual = functional_call(network, unflatten(network, w), (inputs,)) - targets
-        return 0.5 * (residual**2).sum() / len(inputs)
+        value: Tensor = functional_call(network, unflatten(network, w), (inputs,))
+        return 0.5 * (value - targets).square().sum() / len(inputs)
 
-    return jacrev(jacrev(loss))(weights)
+    second: Tensor = jacrev(jacrev(loss))(weights)
+    return second
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.GELU, nn.Softplus])
 @pytest.mark.parametrize("layers", [1, 2, 6])
-def test_trace_is_the_squared_norm_of_the_jacobian(activation, layers):
+def test_trace_is_the_squared_norm_of_the_jacobian(
+    activation: type[nn.Module], layers: int
+) -> None:
     network, weights, inputs, _ = example(activation, layers)
     trace = gauss_newton_trace(network, unflatten(network, weights), inputs)
     expected = jacobian(network, weights, inputs).square().sum() / len(inputs)
     torch.testing.assert_close(trace, expected, rtol=1e-12, atol=0)
 
 
-def test_trace_without_biases():
+def test_trace_without_biases() -> None:
     network = nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 2)).double()
     weights = flatten(network)
     inputs = torch.randn(8, 5, generator=seeded(), dtype=torch.float64)
@@ -64,7 +69,7 @@ def test_trace_without_biases():
     torch.testing.assert_close(trace, expected, rtol=1e-12, atol=0)
 
 
-def test_trace_is_that_of_the_hessian_where_the_targets_are_met():
+def test_trace_is_that_of_the_hessian_where_the_targets_are_met() -> None:
     network, weights, inputs, targets = example()
     trace = gauss_newton_trace(network, unflatten(network, weights), inputs)
     met = functional_call(network, unflatten(network, weights), (inputs,)).detach()
@@ -73,13 +78,13 @@ def test_trace_is_that_of_the_hessian_where_the_targets_are_met():
     assert abs(away / trace - 1) > 0.01
 
 
-def test_trace_is_that_of_the_hessian_everywhere_for_piecewise_linear_networks():
+def test_trace_is_that_of_the_hessian_everywhere_for_piecewise_linear_networks() -> None:
     network, weights, inputs, targets = example(nn.ReLU)
     trace = gauss_newton_trace(network, unflatten(network, weights), inputs)
     torch.testing.assert_close(trace, hessian(network, weights, inputs, targets).trace())
 
 
-def test_trace_agrees_with_hutchinson():
+def test_trace_agrees_with_hutchinson() -> None:
     network, weights, inputs, _ = example()
     trace = gauss_newton_trace(network, unflatten(network, weights), inputs)
     J = jacobian(network, weights, inputs)
@@ -90,10 +95,10 @@ def test_trace_agrees_with_hutchinson():
     assert error < 0.02 * trace
 
 
-def test_trace_and_top_eigenvalue_agree_with_curvlinops():
+def test_trace_and_top_eigenvalue_agree_with_curvlinops() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from curvlinops import GGNLinearOperator
+        from curvlinops import GGNLinearOperator  # type: ignore[import-untyped]
 
         network, weights, inputs, targets = example()
         network.load_state_dict(unflatten(network, weights))
@@ -111,7 +116,7 @@ def test_trace_and_top_eigenvalue_agree_with_curvlinops():
     assert top == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-5)
 
 
-def test_trace_is_differentiable_in_the_parameters():
+def test_trace_is_differentiable_in_the_parameters() -> None:
     network, weights, inputs, _ = example()
 
     def trace(w: Tensor) -> Tensor:
@@ -126,7 +131,7 @@ def test_trace_is_differentiable_in_the_parameters():
     torch.testing.assert_close(slope, difference, rtol=1e-7, atol=0)
 
 
-def test_trace_of_many_runs_at_once():
+def test_trace_of_many_runs_at_once() -> None:
     network, weights, inputs, _ = example()
     many = torch.stack([weights, 0.5 * weights, -weights])
     single = [gauss_newton_trace(network, unflatten(network, w), inputs) for w in many]
@@ -134,13 +139,13 @@ def test_trace_of_many_runs_at_once():
     torch.testing.assert_close(batched(many), torch.stack(single))
 
 
-def test_modules_with_other_parameters_are_refused():
+def test_modules_with_other_parameters_are_refused() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.PReLU())
     with pytest.raises(ValueError, match=r"module 1 \(PReLU\) has parameters"):
         gauss_newton_trace(network, dict(network.named_parameters()), torch.zeros(1, 2))
 
 
-def test_top_eigenvalue_is_that_of_the_jacobian_and_of_no_leaf():
+def test_top_eigenvalue_is_that_of_the_jacobian_and_of_no_leaf() -> None:
     network, weights, inputs, _ = example()
     J = jacobian(network, weights, inputs)
     top = gauss_newton_top_eigenvalue(network, unflatten(network, weights), inputs, seed=7)

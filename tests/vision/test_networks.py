@@ -1,6 +1,7 @@
 """The MLP: its layers counted, its parameters counted by formula, its function against a loop, its random numbers."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize(
     ("inputs", "width", "outputs", "layers"), [(784, 48, 10, 6), (784, 32, 10, 6), (3, 5, 2, 1)]
 )
-def test_layers_and_parameters_are_as_many_as_the_formula_says(inputs, width, outputs, layers):
+def test_layers_and_parameters_are_as_many_as_the_formula_says(
+    inputs: int, width: int, outputs: int, layers: int
+) -> None:
     network = MLP(inputs, width, outputs, layers, generator=seeded())
     linear = [module for module in network if isinstance(module, nn.Linear)]
     sizes = [inputs, *[width] * (layers - 1), outputs]
@@ -33,7 +36,7 @@ def test_layers_and_parameters_are_as_many_as_the_formula_says(inputs, width, ou
     assert isinstance(network[-1], nn.Linear)
 
 
-def test_output_is_the_composition_of_its_layers():
+def test_output_is_the_composition_of_its_layers() -> None:
     network = MLP(7, 5, 3, 6, nn.GELU, generator=seeded())
     x = torch.randn(4, 7, generator=seeded(1), dtype=torch.float64)
     signal = x
@@ -43,7 +46,7 @@ def test_output_is_the_composition_of_its_layers():
     torch.testing.assert_close(network(x), signal @ linear[-1].weight.T + linear[-1].bias)
 
 
-def test_initial_weights_have_the_stated_law():
+def test_initial_weights_have_the_stated_law() -> None:
     network = MLP(784, 400, 10, 3, gain=1.5, generator=seeded(3))
     for module in network:
         if isinstance(module, nn.Linear):
@@ -54,7 +57,7 @@ def test_initial_weights_have_the_stated_law():
             assert not module.bias.any()
 
 
-def test_initial_weights_come_from_the_generator_alone():
+def test_initial_weights_come_from_the_generator_alone() -> None:
     before = torch.get_rng_state()
     first, again = (flatten(MLP(6, 4, 2, generator=seeded(5))) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
@@ -62,18 +65,19 @@ def test_initial_weights_come_from_the_generator_alone():
     assert not torch.equal(first, flatten(MLP(6, 4, 2, generator=seeded(6))))
 
 
-def test_dtype_is_that_asked_for():
+def test_dtype_is_that_asked_for() -> None:
     network = MLP(6, 4, 2, generator=seeded(), dtype=torch.float32)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("name", ["inputs", "width", "outputs", "layers"])
-def test_sizes_below_one_are_refused_by_name(name):
+def test_sizes_below_one_are_refused_by_name(name: str) -> None:
+    size: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=f"{name}: must be at least 1, got 0"):
-        MLP(**{name: 0}, generator=seeded())
+        MLP(**size, generator=seeded())
 
 
-def test_vector_and_named_parameters_are_one_another():
+def test_vector_and_named_parameters_are_one_another() -> None:
     network = MLP(6, 4, 2, generator=seeded())
     vector = torch.randn(flatten(network).shape, generator=seeded(1), dtype=torch.float64)
     named = unflatten(network, vector)
@@ -85,14 +89,14 @@ def test_vector_and_named_parameters_are_one_another():
     assert torch.equal(flatten(network), vector)
 
 
-def test_a_flattened_network_does_not_change_with_the_vector():
+def test_a_flattened_network_does_not_change_with_the_vector() -> None:
     network = MLP(6, 4, 2, generator=seeded())
     before = flatten(network)
     flatten(network).zero_()
     assert torch.equal(flatten(network), before)
 
 
-def test_vectors_of_another_length_are_refused():
+def test_vectors_of_another_length_are_refused() -> None:
     network = MLP(2, 2, 1, 2, generator=seeded())
     with pytest.raises(ValueError, match=r"weights: must have shape \(9,\), got \(8,\)"):
         unflatten(network, torch.zeros(8))

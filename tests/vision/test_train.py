@@ -1,6 +1,8 @@
 """The ensemble against torch's own SGD, its noise against algebra, its runs against their company."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ def starts(runs: int) -> Tensor:
     return torch.stack([flatten(network) for network in networks(runs)])
 
 
-def ensemble(chosen: list[int], batch: int | None, **options: object) -> Ensemble:
+def ensemble(chosen: list[int], batch: int | None, **options: Any) -> Ensemble:
     """Runs of SETTINGS, each with the start and the seed that belong to its number."""
     lr, momentum, noise = zip(*[SETTINGS[i] for i in chosen], strict=True)
     inputs, targets = data()
@@ -53,7 +55,7 @@ def ensemble(chosen: list[int], batch: int | None, **options: object) -> Ensembl
 
 
 @pytest.mark.parametrize("batch", [None, 7])
-def test_every_run_is_that_of_torch_sgd_with_the_same_noise(batch):
+def test_every_run_is_that_of_torch_sgd_with_the_same_noise(batch: int | None) -> None:
     steps = 30
     runs = ensemble([0, 1, 2, 3], batch)
     runs.run(steps)
@@ -82,7 +84,7 @@ def test_every_run_is_that_of_torch_sgd_with_the_same_noise(batch):
 
 
 @pytest.mark.parametrize("batch", [None, 7])
-def test_a_run_does_not_depend_on_its_company(batch):
+def test_a_run_does_not_depend_on_its_company(batch: int | None) -> None:
     together = ensemble([0, 1, 2, 3], batch)
     together.run(30)
     for i in range(4):
@@ -91,7 +93,7 @@ def test_a_run_does_not_depend_on_its_company(batch):
         torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=1e-12)
 
 
-def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other():
+def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other() -> None:
     inputs, targets = data()
     weights = starts(3)
     runs = Ensemble(networks(1)[0], weights, inputs, targets, lr=[0.05, 50.0, 0.05], limit=1e3)
@@ -114,7 +116,7 @@ def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other():
     assert not losses[-1] < 1e3
 
 
-def test_weights_that_are_not_numbers_count_as_divergence():
+def test_weights_that_are_not_numbers_count_as_divergence() -> None:
     inputs, targets = data()
     weights = starts(2)
     weights[0, 0] = math.nan
@@ -124,7 +126,7 @@ def test_weights_that_are_not_numbers_count_as_divergence():
     assert torch.isfinite(runs.weights[1]).all()
 
 
-def test_running_in_pieces_is_running_at_once():
+def test_running_in_pieces_is_running_at_once() -> None:
     once, pieces = ensemble([0, 1, 2], 7), ensemble([0, 1, 2], 7)
     once.run(40)
     for steps in (1, 9, 30):
@@ -142,7 +144,7 @@ def test_running_in_pieces_is_running_at_once():
     )
 
 
-def test_retuning_keeps_weights_and_velocity():
+def test_retuning_keeps_weights_and_velocity() -> None:
     runs = ensemble([0, 1], None)
     runs.run(10)
     weights, velocity = runs.weights.clone(), runs.velocity.clone()
@@ -156,7 +158,7 @@ def test_retuning_keeps_weights_and_velocity():
     torch.testing.assert_close(runs.weights[1:], still.weights, rtol=0, atol=1e-14)
 
 
-def test_neither_starts_nor_the_global_generator_are_touched():
+def test_neither_starts_nor_the_global_generator_are_touched() -> None:
     before, weights = torch.get_rng_state(), starts(1)
     copy, (inputs, targets) = weights.clone(), data()
     Ensemble(
@@ -167,7 +169,7 @@ def test_neither_starts_nor_the_global_generator_are_touched():
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-def test_label_noise_has_the_covariance_of_the_curvature(batch):
+def test_label_noise_has_the_covariance_of_the_curvature(batch: int | None) -> None:
     """At a point that meets its targets the gradient noise is (s^2/B) H, for all images and for minibatches of them."""
     network = MLP(INPUTS, 2, OUTPUTS, 2, generator=seeded())
     weights, (inputs, _) = flatten(network), data()
@@ -197,10 +199,10 @@ def test_label_noise_has_the_covariance_of_the_curvature(batch):
     assert (gradients.mean(0) / scale).abs().max() < 5 / draws**0.5
 
 
-def test_a_loss_of_ones_own_is_what_is_descended():
+def test_a_loss_of_ones_own_is_what_is_descended() -> None:
     network, (inputs, targets) = networks(1)[0], data()
 
-    def flatter(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def flatter(parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return squared_loss(network, parameters, x, y) + 0.1 * gauss_newton_trace(
             network, parameters, x
         )
@@ -209,11 +211,11 @@ def test_a_loss_of_ones_own_is_what_is_descended():
     runs.run(1)
     for start, weights in zip(starts(2), runs.weights, strict=True):
         leaf = start.clone().requires_grad_()
-        flatter(unflatten(network, leaf), inputs, targets).backward()
-        torch.testing.assert_close(weights, start - 0.01 * leaf.grad, rtol=0, atol=1e-13)
+        (gradient,) = torch.autograd.grad(flatter(unflatten(network, leaf), inputs, targets), leaf)
+        torch.testing.assert_close(weights, start - 0.01 * gradient, rtol=0, atol=1e-13)
 
 
-def test_runs_in_single_precision_stay_in_it():
+def test_runs_in_single_precision_stay_in_it() -> None:
     inputs, targets = data(torch.float32)
     network = MLP(INPUTS, 5, OUTPUTS, generator=seeded(), dtype=torch.float32)
     runs = Ensemble(
@@ -233,7 +235,7 @@ def test_runs_in_single_precision_stay_in_it():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_run_on_a_gpu_sees_the_same_noise():
+def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
     on_cpu = ensemble([0, 1, 2, 3], 7)
     inputs, targets = data()
     lr, momentum, noise = zip(*SETTINGS, strict=True)
@@ -253,14 +255,14 @@ def test_a_run_on_a_gpu_sees_the_same_noise():
     torch.testing.assert_close(on_gpu.weights.cpu(), on_cpu.weights, rtol=0, atol=1e-9)
 
 
-def test_accuracy_is_the_share_of_right_classes():
+def test_accuracy_is_the_share_of_right_classes() -> None:
     network = nn.Sequential(nn.Linear(2, 2, bias=False))
     parameters = {"0.weight": torch.eye(2)}
     inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
     assert accuracy(network, parameters, inputs, torch.tensor([0, 0, 0, 1])).item() == 0.75
 
 
-def test_a_quantity_of_every_run():
+def test_a_quantity_of_every_run() -> None:
     network, (inputs, targets) = networks(1)[0], data()
     values = evaluate(network, starts(3), lambda p: squared_loss(network, p, inputs, targets))
     expected = [0.5 * (run(inputs) - targets).square().sum(-1).mean().item() for run in networks(3)]
@@ -280,13 +282,13 @@ def test_a_quantity_of_every_run():
         ({"label_noise": [0.0, 0.1]}, "generators: must be one for each of the 2 runs, got 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused_by_name(options, message):
+def test_arguments_out_of_range_are_refused_by_name(options: dict[str, Any], message: str) -> None:
     inputs, targets = data()
     with pytest.raises(ValueError, match=message):
         Ensemble(networks(1)[0], starts(2), inputs, targets, **{"lr": 0.1, **options})
 
 
-def test_weights_without_an_axis_of_runs_and_no_steps_are_refused():
+def test_weights_without_an_axis_of_runs_and_no_steps_are_refused() -> None:
     inputs, targets = data()
     with pytest.raises(ValueError, match=r"weights: must have shape \(runs, P\)"):
         Ensemble(networks(1)[0], starts(1)[0], inputs, targets, lr=0.1)
