@@ -91,6 +91,21 @@ def test_a_dip_of_an_underdamped_mode_is_found_at_its_first_depth() -> None:
         assert steps_to_target(model, target, **setting) == np.flatnonzero(curve <= target)[0]
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.2])
+@pytest.mark.parametrize("averaging", [0.3, 0.9, 0.99])
+def test_every_new_low_of_an_average_of_alternating_weights_is_found(
+    averaging: float, momentum: float
+) -> None:
+    model = NoisyQuadratic([1.0, 0.8], 0.0, [1.0, 0.3])
+    for lr in (1.5, 1.9, 2.0 + 2 * momentum):
+        setting = {"lr": lr, "batch_size": 1.0, "momentum": momentum, "averaging": averaging}
+        curve = risk(model, np.arange(400), **setting)
+        lows = np.flatnonzero(curve < np.minimum.accumulate(np.append(np.inf, curve[:-1])))
+        lows = lows[curve[lows] > 1e-12]
+        found = steps_to_target(model, curve[lows] * (1 + 1e-10), **setting)
+        np.testing.assert_array_equal(found, lows)
+
+
 @pytest.mark.parametrize("lr", [2.0 + 1e-9, 2.5, 1e9, 1e200])
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_unstable_settings_never_arrive(lr: float, averaging: float) -> None:

@@ -100,7 +100,7 @@ def angle_of_a_step(step: float, momentum: float) -> float:
 @example(mode=(0.25, 0.0, 0.75, 1.0), steps=1000, noise=1.0, initial=1.0)
 @example(mode=(1e-14, 1 - 1e-7, 0.0, 1.0), steps=10**9, noise=1.0, initial=1.0)
 @example(mode=(1e-3, 0.0, 1 - 1e-7, 1.0), steps=10**9, noise=1.0, initial=1.0)
-@example(mode=(1.0, 1 - 1e-7, 0.0, 1.0), steps=10**8, noise=1.0, initial=0.0)
+@example(mode=(1.0, 1 - 1e-8, 0.0, 1.0), steps=10**9, noise=1.0, initial=0.0)
 @example(mode=(1e-9, 1 - 1e-8, 1 - 1e-8, 1.0), steps=10**9, noise=1.0, initial=1.0)
 def test_risk_has_the_digits_of_exact_arithmetic(
     mode: tuple[float, float, float, float], steps: int, noise: float, initial: float
@@ -123,8 +123,9 @@ def test_risk_has_the_digits_of_exact_arithmetic(
     swing = curvature / 2 * initial * momentum**steps if angle else 0.0
     phase = 4 * EPS * (100 + steps * angle)
     slack = swing * phase**2 + 2 * phase * np.sqrt(swing) * np.sqrt(float(start))
-    stretch = 1.0 + abs(np.log(wanted)) if wanted > 0 else 1.0
-    np.testing.assert_allclose(found, wanted, rtol=1e-11 * stretch, atol=slack + 1e-280)
+    # Decayed and grown risks are powers with large exponents.
+    stretch = abs(np.log(wanted)) if wanted > 0 else 0.0
+    np.testing.assert_allclose(found, wanted, rtol=1e-11 + 3e-13 * stretch, atol=slack + 1e-280)
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.99, 1 - 3e-8])

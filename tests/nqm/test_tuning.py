@@ -71,6 +71,37 @@ def test_the_papers_model_is_tuned_no_worse_than_by_a_grid(
     assert best.steps <= best_of_a_grid(model, 0.01, batch, optimizer, power)
 
 
+@pytest.mark.parametrize(
+    ("model", "target", "batch", "steps"),
+    [
+        # The best of 800 x 200 settings, in dips that lie far from the smooth minimum.
+        (
+            NoisyQuadratic(
+                [0.13437, 0.01084, 0.03003],
+                [0.01103, 0.05944, 1.07777],
+                [1.65634, 1.09182, 0.91371],
+                [0.21987, 3.50947, 2.10987],
+            ),
+            2.086e-4,
+            2348.25,
+            131,
+        ),
+        (
+            NoisyQuadratic(
+                [0.02139, 0.00228], [0.02139, 0.00228], [2.56678, 1.22229], [0.57338, 0.69130]
+            ),
+            3.6685e-5,
+            6397.0,
+            58,
+        ),
+    ],
+)
+def test_dips_of_few_modes_are_found(
+    model: NoisyQuadratic, target: float, batch: float, steps: int
+) -> None:
+    assert tune(model, target, batch, "momentum").steps <= steps
+
+
 def test_nothing_nearby_reaches_the_target_a_step_earlier() -> None:
     model = NoisyQuadratic.power_law(dimension=100)
     generator = np.random.default_rng(0)
