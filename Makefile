@@ -11,7 +11,8 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-threads serve chapters doctor format clean clean-venv
+BENCHMARKS := nqm
+.PHONY: help book test test-threads $(addprefix bench-,$(BENCHMARKS)) serve chapters doctor format clean clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -26,6 +27,9 @@ test: $(READY) ## Run every check: style, tests, every chapter re-executed, the 
 
 test-threads: $(READY) ## Execute every chapter with one thread and with two, and compare (slow; not in CI)
 	@$(FLATTER) check --only threads
+
+bench-nqm: $(READY) ## Time the figures of the noisy quadratic model beside the obvious method
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/nqm.py
 
 chapters: $(READY) ## List the chapters and whether each is fresh
 	@$(FLATTER) chapters
