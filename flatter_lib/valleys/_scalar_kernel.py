@@ -44,11 +44,12 @@ def advance(
 
     Args:
         state: (runs, 4): u, v and the momentum buffers of u and v.
-        draws: (runs, block) standard normal numbers, one a step.
+        draws: (runs, block, 1), one number a step, noise on the target; or (runs, block, 2), two a step, noise on
+            the gradient.
         done: steps made before this block.
         lr: step size.
         momentum: heavy-ball momentum.
-        label_noise: standard deviation of the noise on the target.
+        label_noise: factor of the draws.
         target: y of L = (u v - y)^2 / 2.
         imbalance_unit: D_0; levels are fractions of it.
         levels: (levels,), each in (0, 1).
@@ -58,7 +59,7 @@ def advance(
         left: (runs,) step at which the run left the valley; -1 before.
         recorded: (runs, records, 2) the recorded u, v.
     """
-    runs, block = draws.shape
+    runs, block, kicks = draws.shape
     first_record = 0
     while first_record < at.size and at[first_record] <= done:
         first_record += 1
@@ -69,9 +70,14 @@ def advance(
         buffer_u, buffer_v = state[i, 2], state[i, 3]
         record = first_record
         for j in range(block):
-            residual = u * v - (target + label_noise * draws[i, j])
-            buffer_u = momentum * buffer_u + residual * v
-            buffer_v = momentum * buffer_v + residual * u
+            if kicks == 1:
+                residual = u * v - (target + label_noise * draws[i, j, 0])
+                buffer_u = momentum * buffer_u + residual * v
+                buffer_v = momentum * buffer_v + residual * u
+            else:
+                residual = u * v - target
+                buffer_u = momentum * buffer_u + (residual * v + label_noise * draws[i, j, 0])
+                buffer_v = momentum * buffer_v + (residual * u + label_noise * draws[i, j, 1])
             u -= lr * buffer_u
             v -= lr * buffer_v
             step = done + j + 1

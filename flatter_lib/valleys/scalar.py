@@ -8,7 +8,8 @@ flow conserves it, label noise makes it decay, and it is zero at the flat point.
 Label noise is additive Gaussian noise on the target, fresh at every step: the gradient at step k is that of
 :math:`(u v - y - \varepsilon \xi_k)^2 / 2`, so the gradient noise has covariance :math:`\varepsilon^2 H` on the
 hyperbola (Cowsik, Can & Glorioso, arXiv 2210.16400, eq. 1, with this :math:`\sigma`). Heavy ball is exactly
-``torch.optim.SGD(lr=lr, momentum=momentum)``.
+``torch.optim.SGD(lr=lr, momentum=momentum)``. For comparison the noise can also be a sign on the target, or isotropic
+and on the gradient itself, and runs can start off the hyperbola.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numba
 import numpy as np
@@ -26,6 +27,11 @@ from flatter_lib.valleys._scalar_kernel import advance
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+#: Fresh at every step: a normal number times :math:`\varepsilon` on the target (``label``), its sign times
+#: :math:`\varepsilon` on the target (``flip``), or two independent normal numbers times :math:`\varepsilon` on the
+#: gradient (``gaussian``).
+Noise = Literal["label", "flip", "gaussian"]
 
 # Draws of one block of one chunk take half a megabyte: they stay in a core's cache.
 _RUNS_A_CHUNK = 32
@@ -74,6 +80,36 @@ class ScalarValley:
         """D at the starting point; zero if runs start at the flat point."""
         return float(self.imbalance(self.initial))
 
+    def displaced(self, residual: float) -> Floats:
+        r"""The point with the starting point's imbalance and this residual.
+
+        It lies on the hyperbola :math:`u^2 - v^2 = D_0`, which gradient flow follows down to :attr:`initial`.
+
+        Args:
+            residual: u v - y there, above -y.
+
+        Returns:
+            The point (u, v), both positive.
+
+        Raises:
+            ValueError: for a residual at or below -y, or not finite.
+
+        Examples:
+            >>> valley = ScalarValley(target=1.0, start=2.0)
+            >>> w = valley.displaced(0.5)
+            >>> print(valley.residual(w).round(12), valley.imbalance(w).round(12))
+            0.5 3.75
+        """
+        product = self.target + residual
+        if not (np.isfinite(product) and product > 0):
+            raise ValueError(
+                f"residual: finite and above -target = {-self.target:g}, got {residual}"
+            )
+        imbalance = self.initial_imbalance
+        larger = np.sqrt((np.hypot(imbalance, 2 * product) + abs(imbalance)) / 2)
+        pair = [larger, product / larger]
+        return np.array(pair if imbalance >= 0 else pair[::-1])
+
     def residual(self, w: ArrayLike) -> Floats:
         """The residual u v - y, without noise; the displacement across the valley is this over ``|(u, v)|``."""
         u, v = _split(w)
@@ -118,8 +154,9 @@ class Runs:
 def label_draws(seed: int, setting: int, steps: int) -> Floats:
     """The standard normal numbers that :func:`simulate` multiplies by the label noise in one run.
 
-    They depend on the seed and on the position of the setting among the settings, and on nothing else: neither
-    the number of threads nor the company of other runs changes a run.
+    With ``noise="flip"`` it multiplies their signs; with ``noise="gaussian"`` it takes two a step. They depend
+    on the seed and on the position of the setting among the settings, and on nothing else: neither the number
+    of threads nor the company of other runs changes a run.
 
     Args:
         seed: the run's seed.
@@ -138,7 +175,13 @@ def label_draws(seed: int, setting: int, steps: int) -> Floats:
 
 
 def trajectory(
-    valley: ScalarValley, *, lr: float, momentum: float, label_noise: float, draws: ArrayLike
+    valley: ScalarValley,
+    *,
+    lr: float,
+    momentum: float,
+    label_noise: float,
+    draws: ArrayLike,
+    start_residual: float = 0.0,
 ) -> Floats:
     """One run on given noise, every step of it.
 
@@ -148,6 +191,7 @@ def trajectory(
         momentum: heavy-ball momentum, in [0, 1).
         label_noise: standard deviation of the noise on the target, not negative.
         draws: (steps,) numbers that take the place of the standard normal ones.
+        start_residual: u v - y at the start; see :meth:`ScalarValley.displaced`.
 
     Returns:
         (steps + 1, 2): u and v from the start on; NaN from the step at which the run left the valley.
@@ -164,10 +208,14 @@ def trajectory(
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"draws: must have shape (steps,), got {given.shape}")
     settings = _Settings.broadcast(
-        lr=lr, momentum=momentum, label_noise=label_noise, steps=given.size
+        lr=lr,
+        momentum=momentum,
+        label_noise=label_noise,
+        start_residual=start_residual,
+        steps=given.size,
     )
     every_step = np.arange(given.size + 1)[np.newaxis]
-    run = _advanced(valley, settings, 1, np.empty(0), every_step, lambda _: [_Replay(given)])
+    run = _advanced(valley, settings, 1, np.empty(0), every_step, 1, lambda _: [_Replay(given)])
     w: Floats = run.w[0, 0]
     return w
 
@@ -182,6 +230,8 @@ def simulate(
     seeds: int | Sequence[int],
     levels: Sequence[float] = (),
     at: ArrayLike = (),
+    noise: Noise = "label",
+    start_residual: ArrayLike = 0.0,
 ) -> Runs:
     r"""Many runs, settings x seeds, of heavy ball under label noise, measured while they go.
 
@@ -190,6 +240,10 @@ def simulate(
     .. math:: b_{k+1} = \beta b_k + (u_k v_k - y - \varepsilon \xi_k) (v_k, u_k), \qquad
         (u, v)_{k+1} = (u, v)_k - \eta\, b_{k+1}.
 
+    ``noise="flip"`` takes the sign of :math:`\xi_k` in its place, a two-point noise of the same variance.
+    ``noise="gaussian"`` adds :math:`\varepsilon\, (\xi_k, \xi'_k)` to the gradient of the clean loss: as strong along
+    the valley floor as across it.
+
     Nothing is stored but what is asked for, so a million steps of a thousand runs fit in memory. Runs are spread
     over ``NUMBA_NUM_THREADS`` threads (default: one a core), whose number changes no result.
 
@@ -197,11 +251,15 @@ def simulate(
         valley: the loss and the start.
         lr: step sizes :math:`\eta`, positive.
         momentum: :math:`\beta`, in [0, 1).
-        label_noise: :math:`\varepsilon`, not negative. These four broadcast to (S,), the settings.
-        steps: steps of every run of a setting, at least 1.
+        label_noise: :math:`\varepsilon`, not negative.
+        steps: steps of every run of a setting, at least 1. These four and ``start_residual`` broadcast to (S,), the
+            settings.
         seeds: the seeds, or how many (then 0, 1, ...). See :func:`label_draws` for what they determine.
         levels: fractions of D_0 in (0, 1), for first passage and settling.
         at: steps at which u and v are kept, (R,) or (S, R), not decreasing, from 0 to the setting's ``steps``.
+        noise: its kind, see :data:`Noise`.
+        start_residual: u v - y at the start, above -y: runs start at :meth:`ScalarValley.displaced`, off the floor
+            where this is not 0, with the same D_0.
 
     Returns:
         The measurements.
@@ -215,23 +273,34 @@ def simulate(
         >>> runs.settling.shape, bool(runs.settling[0].min() > runs.settling[1].max())
         ((2, 3, 1), True)
     """
-    settings = _Settings.broadcast(lr=lr, momentum=momentum, label_noise=label_noise, steps=steps)
+    settings = _Settings.broadcast(
+        lr=lr,
+        momentum=momentum,
+        label_noise=label_noise,
+        start_residual=start_residual,
+        steps=steps,
+    )
+    if noise not in get_args(Noise):
+        raise ValueError(f"noise: one of {', '.join(get_args(Noise))}, got {noise!r}")
     seed_list = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not seed_list or min(seed_list) < 0:
         raise ValueError(f"seeds: at least one, none negative, got {seeds}")
     fractions = _valid_levels(levels, valley)
     records = _valid_records(at, settings.steps)
 
-    def streams(chunk: _Chunk) -> list[np.random.Generator]:
-        return [_stream(seed, chunk.setting) for seed in seed_list[chunk.members]]
+    def streams(chunk: _Chunk) -> Sequence[_Source]:
+        normal = [_stream(seed, chunk.setting) for seed in seed_list[chunk.members]]
+        return [_Signs(stream) for stream in normal] if noise == "flip" else normal
 
-    return _advanced(valley, settings, len(seed_list), fractions, records, streams)
+    kicks = 2 if noise == "gaussian" else 1
+    return _advanced(valley, settings, len(seed_list), fractions, records, kicks, streams)
 
 
 _SETTINGS: dict[str, tuple[str, Callable[[Floats], NDArray[np.bool_]]]] = {
     "lr": ("positive and finite", lambda a: (a > 0) & np.isfinite(a)),
     "momentum": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
     "label_noise": ("finite and at least 0", lambda a: (a >= 0) & np.isfinite(a)),
+    "start_residual": ("finite", np.isfinite),
     "steps": ("whole, at least 1", lambda a: (a >= 1) & (a < 2**53) & (np.floor(a) == a)),
 }
 
@@ -242,19 +311,22 @@ class _Settings(NamedTuple):
     lr: Floats
     momentum: Floats
     label_noise: Floats
+    start_residual: Floats
     steps: Integers
 
     @classmethod
     def broadcast(cls, **given: ArrayLike) -> _Settings:
         arrays = {name: _setting(name, value) for name, value in given.items()}
         try:
-            lr, momentum, noise, steps = np.broadcast_arrays(np.empty(1), *arrays.values())[1:]
+            lr, momentum, noise, residual, steps = np.broadcast_arrays(
+                np.empty(1), *arrays.values()
+            )[1:]
         except ValueError as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise ValueError(f"{', '.join(arrays)}: must broadcast, got {shapes}") from error
         if lr.ndim != 1:
             raise ValueError(f"{', '.join(arrays)}: at most one axis, got shape {lr.shape}")
-        return cls(lr, momentum, noise, steps.astype(np.int64))
+        return cls(lr, momentum, noise, residual, steps.astype(np.int64))
 
 
 def _setting(name: str, value: ArrayLike) -> Floats:
@@ -306,7 +378,18 @@ class _Replay:
         self.rest = draws
 
     def standard_normal(self, *, out: Floats) -> None:
-        out[:], self.rest = self.rest[: out.size], self.rest[out.size :]
+        out[...], self.rest = self.rest[: out.size].reshape(out.shape), self.rest[out.size :]
+
+
+class _Signs:
+    """The signs of normal numbers."""
+
+    def __init__(self, normal: np.random.Generator) -> None:
+        self.normal = normal
+
+    def standard_normal(self, *, out: Floats) -> None:
+        self.normal.standard_normal(out=out)
+        np.copysign(1.0, out, out=out)
 
 
 class _Chunk(NamedTuple):
@@ -322,22 +405,28 @@ def _advanced(
     runs: int,
     levels: Floats,
     at: Integers,
+    kicks: int,
     sources: Callable[[_Chunk], Sequence[_Source]],
 ) -> Runs:
-    """Make all steps of all runs; ``sources`` gives the noise of each run of a chunk."""
+    """Make all steps of all runs; ``sources`` gives the noise of each run of a chunk, ``kicks`` a step."""
     shape = (len(settings.steps), runs)
-    state = np.tile(np.append(valley.initial, [0.0, 0.0]), (*shape, 1))
+    starts = np.array(
+        [valley.displaced(r) if r else valley.initial for r in settings.start_residual]
+    )
+    state = np.zeros((*shape, 4))
+    state[..., :2] = starts[:, np.newaxis]
     first_at_or_below = np.full((*shape, len(levels)), -1)
     last_above = np.zeros((*shape, len(levels)), dtype=np.int64)
     left = np.full(shape, -1)
     w = np.full((*shape, at.shape[1], 2), np.nan)
-    w[np.broadcast_to((at == 0)[:, np.newaxis], w.shape[:-1])] = valley.initial
+    for i, start in enumerate(starts):
+        w[i, :, at[i] == 0] = start
 
     def finish(chunk: _Chunk) -> None:
         last = int(settings.steps[chunk.setting])
         streams = sources(chunk)
         for done in range(0, last, _STEPS_A_BLOCK):
-            draws = np.empty((len(streams), min(_STEPS_A_BLOCK, last - done)))
+            draws = np.empty((len(streams), min(_STEPS_A_BLOCK, last - done), kicks))
             for stream, row in zip(streams, draws, strict=True):
                 stream.standard_normal(out=row)
             advance(

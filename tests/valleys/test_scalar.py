@@ -203,3 +203,71 @@ def test_a_bad_valley_is_refused():
         trajectory(VALLEY, lr=0.1, momentum=0.0, label_noise=0.1, draws=[])
     with pytest.raises(ValueError, match="the last axis must hold u and v"):
         VALLEY.loss([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("start", [1.9, 0.6])
+@pytest.mark.parametrize("residual", [0.7, -0.9])
+def test_a_displaced_start_is_carried_to_the_start_by_gradient_flow(start, residual):
+    valley = ScalarValley(target=1.3, start=start)
+    w = valley.displaced(residual)
+    assert (w > 0).all()
+    assert valley.residual(w) == pytest.approx(residual)
+    steps = np.zeros(8000)
+    path = trajectory(
+        valley, lr=0.005, momentum=0.0, label_noise=0.0, draws=steps, start_residual=residual
+    )
+    assert np.array_equal(path[0], w)
+    assert path[-1] == pytest.approx(valley.initial, abs=0.005)
+    runs = simulate(
+        valley,
+        lr=0.005,
+        momentum=0.0,
+        label_noise=0.0,
+        steps=8000,
+        seeds=2,
+        start_residual=[residual, 0.0],
+        at=[0, 8000],
+    )
+    assert np.array_equal(runs.w[0, 1], path[[0, -1]])
+    assert np.array_equal(runs.w[1, 1, 0], valley.initial)
+
+
+def test_a_flip_is_the_sign_of_the_draw():
+    settings = {"lr": 0.05, "momentum": 0.9, "label_noise": 0.2}
+    signs = np.sign(label_draws(4, 0, 5000))
+    runs = simulate(VALLEY, **settings, steps=5000, seeds=[4], at=[3, 5000], noise="flip")
+    assert np.array_equal(runs.w[0, 0], trajectory(VALLEY, **settings, draws=signs)[[3, 5000]])
+
+
+def test_isotropic_noise_is_added_to_the_gradient_of_the_clean_loss():
+    lr, momentum, strength = 0.05, 0.9, 0.2
+    kicks = label_draws(4, 0, 10_000).reshape(-1, 2)
+    w, buffer = VALLEY.displaced(0.3), np.zeros(2)
+    for kick in kicks:
+        buffer = momentum * buffer + VALLEY.residual(w) * w[::-1] + strength * kick
+        w = w - lr * buffer
+    runs = simulate(
+        VALLEY,
+        lr=lr,
+        momentum=momentum,
+        label_noise=strength,
+        steps=5000,
+        seeds=[4],
+        at=[5000],
+        noise="gaussian",
+        start_residual=0.3,
+    )
+    assert runs.w[0, 0, 0] == pytest.approx(w, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"noise": "pink"}, "noise: one of label, flip, gaussian, got 'pink'"),
+        ({"start_residual": -1.3}, "residual: finite and above -target = -1.3, got -1.3"),
+        ({"start_residual": np.nan}, "start_residual: must be finite, got nan"),
+    ],
+)
+def test_a_bad_noise_or_start_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(VALLEY, lr=0.1, momentum=0.5, label_noise=0.1, steps=10, seeds=2, **wrong)
