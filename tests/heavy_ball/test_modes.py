@@ -14,6 +14,7 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from flatter_lib import heavy_ball
 from flatter_lib.heavy_ball import (
+    calibrate,
     characteristic_roots,
     critical_momentum,
     drift_prefactor,
@@ -439,6 +440,7 @@ def test_drift_in_a_valley_with_three_modes_is_that_of_the_trace() -> None:
 FUNCTIONS: dict[Callable[..., object], dict[str, float]] = {
     effective_lr: {"lr": 0.1, "momentum": 0.5},
     scaled_momentum: {"lr": 0.1, "prefactor": 1.0, "exponent": 0.5},
+    calibrate: {"lr": 0.1, "momentum": 0.5, "exponent": 0.5},
     is_stable: {"lr": 0.1, "momentum": 0.5, "curvature": 1.0},
     characteristic_roots: {"lr": 0.1, "momentum": 0.5, "curvature": 1.0},
     critical_momentum: {"lr": 0.1, "curvature": 1.0},
@@ -458,11 +460,7 @@ CASES = [
 
 
 def test_every_public_function_is_held_to_the_contract() -> None:
-    public = {
-        value
-        for name, value in vars(heavy_ball).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == heavy_ball.__name__
-    }
+    public = {getattr(heavy_ball, name) for name in heavy_ball.__all__ if name.islower()}
     assert public == set(FUNCTIONS)
 
 
@@ -472,6 +470,29 @@ def test_bad_arguments_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{name}: must be "):
         function(**arguments)
+
+
+@pytest.mark.parametrize("bad", [0.0, [0.1, 0.0]])
+def test_calibrate_needs_a_positive_step(bad: ArrayLike) -> None:
+    with pytest.raises(ValueError, match=r"^lr: must be positive and finite, got 0"):
+        calibrate(bad, 0.9)
+
+
+@pytest.mark.parametrize(("lr", "exponent"), [(1e-200, 2.0), (1e200, 2.0)])
+def test_calibrate_refuses_a_prefactor_that_overflows(lr: float, exponent: float) -> None:
+    with pytest.raises(ValueError, match=r"^lr: .* must be positive and finite"):
+        calibrate(lr, 0.9, exponent)
+
+
+@given(
+    st.floats(1e-6, 10.0), st.floats(0.0, 1.0, exclude_max=True), st.sampled_from([0.5, 2 / 3, 1.0])
+)
+def test_the_rule_passes_through_the_pair_that_calibrated_it(
+    lr: float, momentum: float, exponent: float
+) -> None:
+    prefactor = calibrate(lr, momentum, exponent)
+    assume(prefactor * lr**exponent <= 1.0)  # it may round past a momentum of 0
+    assert scaled_momentum(lr, prefactor, exponent) == pytest.approx(momentum, abs=4 * EPS)
 
 
 @pytest.mark.parametrize("bad", [0.0, [0.1, 0.0]])

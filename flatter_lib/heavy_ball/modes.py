@@ -18,14 +18,13 @@ interesting settings have :math:`\beta` close to 1 and :math:`\eta h` close to 0
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: A NumPy scalar for scalar arguments, otherwise an array of their broadcast shape (typed as NumPy types its ufuncs).
-Elementwise: TypeAlias = Any
+from flatter_lib.heavy_ball import arguments
+from flatter_lib.heavy_ball.arguments import Elementwise
 
 
 def effective_lr(lr: ArrayLike, momentum: ArrayLike) -> Elementwise:
@@ -45,51 +44,7 @@ def effective_lr(lr: ArrayLike, momentum: ArrayLike) -> Elementwise:
         >>> print(effective_lr(0.25, 0.75))
         1.0
     """
-    return _nonnegative("lr", lr) / (1.0 - _momentum(momentum))
-
-
-def scaled_momentum(
-    lr: ArrayLike, prefactor: ArrayLike = 1.0, exponent: ArrayLike = 2 / 3
-) -> Elementwise:
-    r"""Momentum that follows the step size: :math:`\beta = 1 - C \eta^\gamma`.
-
-    The rule of Cowsik et al. (2022) is :math:`\gamma = 2/3`. It equates the transverse time
-    :math:`1/(1-\beta)` with the longitudinal one :math:`((1-\beta)/(\eta\varepsilon))^2`, so that
-    :math:`C \sim \varepsilon^{2/3}` for noise of strength :math:`\varepsilon`.
-
-    Args:
-        lr: step size :math:`\eta > 0`.
-        prefactor: :math:`C > 0`.
-        exponent: :math:`\gamma`, any finite number.
-
-    Returns:
-        The momentum :math:`\beta`, float64, in [0, 1).
-
-    Raises:
-        ValueError: if the step size or the prefactor is not positive and finite, the exponent is not finite, or
-            :math:`\beta` leaves [0, 1) (also by rounding to 1).
-
-    Examples:
-        >>> print(scaled_momentum(1e-3).round(12))
-        0.99
-        >>> scaled_momentum([0.01, 0.04], prefactor=2.0, exponent=0.5)
-        array([0.8, 0.6])
-    """
-    step = _checked("lr", lr, "positive and finite", lambda a: (a > 0) & np.isfinite(a))
-    scale = _checked(
-        "prefactor", prefactor, "positive and finite", lambda a: (a > 0) & np.isfinite(a)
-    )
-    power = _checked("exponent", exponent, "finite", np.isfinite)
-    with np.errstate(over="ignore"):
-        momentum = 1.0 - scale * step**power
-    allowed = (momentum >= 0) & (momentum < 1)
-    if not np.all(allowed):
-        worst = np.broadcast_to(step, np.shape(momentum))[~allowed].flat[0]
-        raise ValueError(
-            f"lr: 1 - prefactor * lr**exponent must lie in [0, 1), and does not at lr={worst:g}; "
-            "change the step size, the prefactor or the exponent"
-        )
-    return momentum
+    return arguments.nonnegative("lr", lr) / (1.0 - arguments.momentum(momentum))
 
 
 def is_stable(lr: ArrayLike, momentum: ArrayLike, curvature: ArrayLike) -> Elementwise:
@@ -257,7 +212,7 @@ def stationary_variance(
         array([   inf, 0.5135,    inf])
     """
     step, beta = _mode(lr, momentum, curvature)
-    noise = _nonnegative("noise_variance", noise_variance)
+    noise = arguments.nonnegative("noise_variance", noise_variance)
     gap = _gap(step, beta)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         variance = effective_lr(lr, beta) * noise * (1.0 + beta) / (np.asarray(curvature) * gap)
@@ -293,7 +248,7 @@ def drift_prefactor(
         >>> print(drift_prefactor(0.25, 0.75, 4.0))
         1.0
     """
-    noise = _nonnegative("noise_variance_per_curvature", noise_variance_per_curvature)
+    noise = arguments.nonnegative("noise_variance_per_curvature", noise_variance_per_curvature)
     return effective_lr(lr, momentum) ** 2 * noise / 4.0
 
 
@@ -301,9 +256,9 @@ def _mode(
     lr: ArrayLike, momentum: ArrayLike, curvature: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The two numbers that decide how a mode moves: the step in units of the curvature, and the momentum."""
-    rate, beta = _nonnegative("lr", lr), _momentum(momentum)
+    rate, beta = arguments.nonnegative("lr", lr), arguments.momentum(momentum)
     with np.errstate(over="ignore"):
-        return rate * _nonnegative("curvature", curvature), beta
+        return rate * arguments.nonnegative("curvature", curvature), beta
 
 
 def _gap(step: NDArray[np.float64], beta: NDArray[np.float64]) -> Any:
@@ -314,24 +269,3 @@ def _gap(step: NDArray[np.float64], beta: NDArray[np.float64]) -> Any:
 def _border(beta: NDArray[np.float64]) -> Any:
     """The step (1 - sqrt(beta))^2 at which the roots meet, without the cancellation."""
     return ((1.0 - beta) / (1.0 + np.sqrt(beta))) ** 2
-
-
-def _nonnegative(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    return _checked(name, value, "finite and at least 0", lambda a: (a >= 0) & np.isfinite(a))
-
-
-def _momentum(value: ArrayLike) -> NDArray[np.float64]:
-    return _checked("momentum", value, "in [0, 1)", lambda a: (a >= 0) & (a < 1))
-
-
-def _checked(
-    name: str, value: ArrayLike, allowed: str, holds: Callable[[NDArray[np.float64]], Any]
-) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: must be real numbers, {allowed}, got {value!r}") from error
-    wrong = ~np.asarray(holds(array))
-    if np.any(wrong):
-        raise ValueError(f"{name}: must be {allowed}, got {array[wrong].flat[0]:g}")
-    return array
