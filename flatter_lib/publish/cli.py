@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from flatter_lib.publish import sweeping
 from flatter_lib.publish.project import BookError, Chapter, Project
 
 if TYPE_CHECKING:
@@ -246,6 +247,10 @@ def claims() -> None:
     out.print(table)
     for problem in ledger.problems(project):
         err.print(f"  {problem}", markup=False)
+
+
+app.command()(sweeping.sweep)
+app.command()(sweeping.results)
 
 
 @app.command()

@@ -24,9 +24,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ensemble",),
     ("curvature",),
     ("vision", "text"),
+    ("fingerprint",),  # what code a result was computed with
+    ("results",),
     ("experiments",),
     ("sweep",),
-    ("results",),
     ("notebook",),  # how a claim and a figure travel in the output of a cell
     ("claims",),
     ("figures",),
@@ -34,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 #: Packages whose ``__init__`` is their public face: it imports from its own modules, and from nowhere else.
-FACES = ("flatter_lib.heavy_ball", "flatter_lib.nqm")
+FACES = ("flatter_lib.heavy_ball", "flatter_lib.nqm", "flatter_lib.results")
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 
 

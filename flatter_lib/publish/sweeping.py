@@ -1,0 +1,158 @@
+"""The commands that make records and look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from flatter_lib.publish.project import BookError, FailedError, Project
+
+if TYPE_CHECKING:
+    from flatter_lib.sweep.driver import Plan, Report
+    from flatter_lib.sweep.pools import Pool
+
+ExperimentName = Annotated[
+    str, typer.Argument(help="An experiment's name, as `flatter results` lists it.")
+]
+Profile = Annotated[
+    str, typer.Option(help="smoke, laptop (what the book publishes) or paper (on GPUs).")
+]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="FOLDER",
+        help="Where records are kept: book/results, or for smoke _build/sweeps, unless you say.",
+    ),
+]
+
+
+def sweep(
+    name: ExperimentName,
+    profile: Profile = "laptop",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 2,
+    scheduler: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="A Dask cluster to run on instead.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would run and how long, and run nothing.")
+    ] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Run again what other code than today's measured.")
+    ] = False,
+    store: StoreFolder = None,
+) -> None:
+    """Make the runs of an experiment that have no record, here or on a cluster.
+
+    Killed at any moment and started again, it repeats only what was in flight. Runs that failed are tried again.
+    """
+    from flatter_lib.results.store import Store
+    from flatter_lib.sweep import driver, experiment
+    from flatter_lib.sweep.progress import Display
+
+    out, err = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        found = experiment.find(name)
+        records = Store(_folder(store, profile), name)
+        if dry_run:
+            _list(out, driver.plan(found, profile, records, renew), workers)
+            return
+        report = driver.sweep(
+            found, profile, records, _pool(workers, scheduler), Display(err), renew
+        )
+    except experiment.UnknownError as error:
+        raise BookError(str(error)) from None
+    except experiment.SweepError as error:
+        raise FailedError(str(error)) from error
+    _say(out, err, report, records.path)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def results(store: StoreFolder = None) -> None:
+    """List the experiments, and of each profile how many runs have a record."""
+    from rich.table import Table
+
+    from flatter_lib.results.store import Store
+    from flatter_lib.sweep import driver, experiment
+    from flatter_lib.sweep.progress import duration
+
+    out = Console(highlight=False)
+    table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
+    damaged = []
+    for name in experiment.names():
+        found = experiment.find(name)
+        for profile in experiment.PROFILES:
+            todo = driver.plan(found, profile, Store(_folder(store, profile), name))
+            damaged += [line for line in todo.damaged if line not in damaged]
+            recorded = len(todo.wanted) - len(todo.waiting)
+            table.add_row(
+                name if profile == "smoke" else "",
+                profile,
+                f"{recorded} of {len(todo.wanted)}",
+                str(todo.failed or ""),
+                str(todo.stale or ""),
+                duration(todo.cost) if todo.waiting else "",
+            )
+    out.print(table)
+    for line in damaged:
+        Console(stderr=True, soft_wrap=True).print(f"  {line}", markup=False, highlight=False)
+
+
+def _folder(store: Path | None, profile: str) -> Path:
+    """Where the records of a profile are; those of smoke are for trying, and never published."""
+    if store is not None:
+        return store
+    project = Project.find()
+    return project.build / "sweeps" if profile == "smoke" else project.results
+
+
+def _pool(workers: int, scheduler: str) -> Callable[[], AbstractContextManager[Pool]]:
+    if scheduler:
+        try:
+            from flatter_lib.sweep.cluster import cluster
+        except ImportError:
+            raise BookError(
+                "--scheduler needs Dask: python -m pip install 'dask[distributed]' in this environment"
+            ) from None
+        return lambda: cluster(scheduler)
+    from flatter_lib.sweep.pools import local
+
+    return lambda: local(workers)
+
+
+def _list(out: Console, todo: Plan, workers: int) -> None:
+    from flatter_lib.results.record import configuration_of
+    from flatter_lib.sweep.progress import duration
+
+    for line in todo.damaged:
+        out.print(f"  damaged: {line}", markup=False, soft_wrap=True)
+    for configuration in todo.waiting.values():
+        fields = ", ".join(f"{n}={v}" for n, v in configuration_of(configuration).items())
+        cost = duration(todo.experiment.cost(configuration))
+        out.print(f"  {fields}  ({cost})", markup=False, soft_wrap=True)
+    failed = f", {todo.failed} of them failed before" if todo.failed else ""
+    stale = f"; {todo.stale} records are by other code (--renew)" if todo.stale else ""
+    time = f"about {duration(todo.cost / workers)} on {workers} workers" if todo.waiting else ""
+    out.print(
+        f"{todo.experiment.name}: {len(todo.wanted)} configurations, {len(todo.waiting)} to run{failed}"
+        f"{f', {time}' if time else ''}{stale}",
+        soft_wrap=True,
+    )
+
+
+def _say(out: Console, err: Console, report: Report, path: Path) -> None:
+    for key, message in report.failures.items():
+        err.print(f"  failed: {key}: {message}", markup=False)
+    kept = report.total - len(report.failures)
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    out.print(
+        f"{path.stem}: {report.made} runs made{failed}; {kept} of {report.total} recorded in",
+        end=" ",
+    )
+    out.print(str(path), markup=False, soft_wrap=True)

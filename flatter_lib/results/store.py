@@ -1,0 +1,133 @@
+"""Where records are kept while a sweep runs, and how they become one file.
+
+``NAME.jsonl`` is what is committed: the records of an experiment, sorted, one a line. Beside it the hidden folder
+``.NAME``, which git ignores, holds each record that was measured since, in a file of its own named by its key: written
+beside, synced, and moved into place, so that a kill or a full disk leaves whole records only. Whoever works on a store
+holds a shared lock on it; the last to leave gathers what is in the folder into the file. A process that is killed
+leaves the lock to the system, and its records to whoever comes next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from flatter_lib.results.record import DamagedError, Record, better, decode, encode, order
+from flatter_lib.results.records import Lines, read
+
+
+class Store:
+    """The records of one experiment in a folder.
+
+    Args:
+        folder: where ``NAME.jsonl`` stands or shall stand.
+        name: the experiment's name.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.jsonl"
+        self.loose = folder / f".{name}"
+
+    def read(self) -> Lines:
+        """All records, gathered or not, failed ones too, and what is wrong with the rest.
+
+        Raises:
+            OSError: if they cannot be read.
+        """
+        # The folder first: what is gathered in between is in the file by then.
+        loose, damaged = self._loose()
+        lines = read(self.path) if self.path.exists() else Lines({}, [])
+        records = dict(lines.records)
+        for key, record in loose.items():
+            records[key] = better(records[key], record) if key in records else record
+        return Lines(records, [*lines.damaged, *damaged])
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[bool]:
+        """Work on the store, together with others; says whether nobody else is at work, and gathers at the end.
+
+        Raises:
+            OSError: if the folder cannot be made or written.
+        """
+        self.loose.mkdir(parents=True, exist_ok=True)
+        ignored = self.loose / ".gitignore"
+        if not ignored.exists():
+            self._replace(ignored, "*\n")
+        with (self.loose / "lock").open("a") as lock:
+            alone = _exclusive(lock.fileno())
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            try:
+                yield alone
+            finally:
+                # Two who leave at once must not wait for each other: each lets go, and then one of them gets it.
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                if _exclusive(lock.fileno()):
+                    self._gather()
+
+    def put(self, key: str, line: str) -> None:
+        """Keep a record: its line, as :func:`flatter_lib.results.record.encode` gives it.
+
+        Raises:
+            OSError: if it cannot be written; nothing of it is left then.
+        """
+        self._replace(self.loose / f"{key}.json", line + "\n")
+
+    def get(self, key: str) -> Record | None:
+        """The record that somebody at work has put, if it is whole."""
+        try:
+            return decode((self.loose / f"{key}.json").read_text(encoding="utf-8").strip())
+        except (OSError, ValueError):
+            return None
+
+    def _gather(self) -> None:
+        """Make one file of all records; what was damaged is dropped, and what a killed process left is removed."""
+        records = self.read().records
+        text = "".join(f"{encode(record)}\n" for record in sorted(records.values(), key=order))
+        if text != (self.path.read_text(encoding="utf-8") if self.path.exists() else ""):
+            self._replace(self.path, text)
+        for path in self.loose.iterdir():
+            if path.suffix in (".json", ".part"):
+                path.unlink()
+
+    def _loose(self) -> tuple[dict[str, Record], list[str]]:
+        records: dict[str, Record] = {}
+        damaged = []
+        for path in sorted(self.loose.glob("*.json")):
+            try:
+                record = decode(path.read_text(encoding="utf-8", errors="replace").strip())
+                if record.key != path.stem:
+                    raise DamagedError("holds another record")
+                records[record.key] = record
+            except FileNotFoundError:
+                continue
+            except DamagedError as error:
+                damaged.append(f"{self.loose.name}/{path.name} {error}")
+        return records, damaged
+
+    def _replace(self, path: Path, text: str) -> None:
+        """Write a file beside its place, in the folder that git ignores, and move it there when it is on the disk."""
+        handle, name = tempfile.mkstemp(suffix=".part", dir=self.loose)
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.chmod(0o644)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def _exclusive(handle: int) -> bool:
+    """Take the lock for oneself, if nobody has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""What an experiment is, and finding one by its name.
+
+An experiment is a module: ``Configuration``, a frozen dataclass whose fields are numbers, texts, truth values, None or
+tuples of them; ``PROFILES``, the configurations of ``smoke``, ``laptop`` and ``paper``; ``run(configuration)``, which
+returns what was measured by name; and ``cost(configuration)``, the seconds that takes on one core of a laptop, about.
+What a run gives must depend on its configuration alone, so its seed, if it has one, is a field called ``seed``. Fields
+called ``device`` and ``dtype`` say where it runs and in which precision; without them it is ``cpu`` and ``float64``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flatter_lib import experiments, fingerprint
+from flatter_lib.results.record import configuration_of, key
+
+PROFILES = ("smoke", "laptop", "paper")
+
+
+class SweepError(Exception):
+    """Something that stops a sweep; the message is one line that says what to do."""
+
+
+class UnknownError(SweepError):
+    """There is no such experiment or profile."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment's module, and what it is called.
+
+    Attributes:
+        name: what its records and commands call it.
+        module: dotted name of the module.
+        title: the first line of the module's docstring.
+        type: the configurations' type.
+        run: makes one run.
+        cost: estimates how long that takes, in seconds on one core.
+        profiles: name -> configurations.
+    """
+
+    name: str
+    module: str
+    title: str
+    type: type[Any]
+    run: Callable[[Any], Mapping[str, Any]]
+    cost: Callable[[Any], float]
+    profiles: Mapping[str, Sequence[Any]]
+
+    def configurations(self, profile: str) -> dict[str, Any]:
+        """The configurations of a profile by their keys, each once, the longest first.
+
+        Raises:
+            UnknownError: if there is no such profile.
+            SweepError: if a configuration holds what a record cannot.
+        """
+        if profile not in self.profiles:
+            raise UnknownError(f"no profile {profile!r}; there are {', '.join(self.profiles)}")
+        longest_first = sorted(self.profiles[profile], key=self.cost, reverse=True)
+        try:
+            return {key(self.name, configuration_of(c)): c for c in longest_first}
+        except ValueError as error:
+            raise SweepError(f"{self.name}: {error}") from None
+
+    def source(self) -> str:
+        """The hash of the code that a run is computed with: its module and what that uses of this library."""
+        tops = {self.module.partition(".")[0], "flatter_lib"}
+        return fingerprint.digest(fingerprint.closure({t: _place(t) for t in tops}, [self.module]))
+
+    def commit(self) -> str:
+        """The commit of the checkout that the module is in, if it is in one."""
+        return fingerprint.commit(Path(str(sys.modules[self.module].__file__)).parent)
+
+
+def names() -> list[str]:
+    """The experiments of the book."""
+    return sorted(module.name for module in pkgutil.iter_modules(experiments.__path__))
+
+
+def find(name: str) -> Experiment:
+    """An experiment of the book, or with a dotted name the one in that module.
+
+    Raises:
+        UnknownError: if there is none; the message names the nearest.
+        SweepError: if the module is not an experiment.
+    """
+    dotted = name if "." in name else f"{experiments.__name__}.{name}"
+    try:
+        known = importlib.util.find_spec(dotted) is not None
+    except ModuleNotFoundError:
+        known = False
+    if not known:
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
+        raise UnknownError(
+            f"no experiment {name!r}; did you mean {' or '.join(near)}? (`flatter results` lists them)"
+        )
+    module = importlib.import_module(dotted)
+    wanted = ("Configuration", "PROFILES", "run", "cost")
+    if missing := [part for part in wanted if not hasattr(module, part)]:
+        raise SweepError(f"{dotted} is no experiment: it has no {', '.join(missing)}")
+    kind: type[Any] = module.Configuration
+    if not dataclasses.is_dataclass(kind):
+        raise SweepError(f"{dotted} is no experiment: its Configuration is no dataclass")
+    if set(module.PROFILES) != set(PROFILES):
+        raise SweepError(f"{dotted}: its PROFILES must be {', '.join(PROFILES)}")
+    title = (module.__doc__ or "").strip().partition("\n")[0]
+    return Experiment(name, dotted, title, kind, module.run, module.cost, dict(module.PROFILES))
+
+
+def _place(package: str) -> Path:
+    """The folder of a top-level package."""
+    return Path(next(iter(sys.modules[package].__path__)))

@@ -1,0 +1,104 @@
+"""Where runs are made: processes of this machine, or the workers of a Dask cluster, both through joblib.
+
+Either pool takes tasks one after the other and gives outcomes as they come, many tiny runs in one message. When a
+worker dies, :class:`WorkersDiedError` says so; what had been handed out and not come back must be handed out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from flatter_lib.sweep.worker import THREADS, Outcome, Task, attempt
+
+
+class WorkersDiedError(Exception):
+    """A worker ended in the middle of a run."""
+
+
+class Pool(Protocol):
+    """Workers."""
+
+    @property
+    def workers(self) -> int:
+        """How many runs are made at once."""
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Make runs, and give their outcomes as they come.
+
+        Raises:
+            WorkersDiedError: if a worker died.
+            SweepError: if no run can be made any more.
+        """
+
+
+class Local:
+    """Processes of this machine.
+
+    Args:
+        workers: how many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """See :class:`Pool`. One dead process takes the others with it; the next call starts new ones."""
+        from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
+        from joblib.externals.loky.process_executor import (  # type: ignore[import-untyped]
+            BrokenProcessPool,
+        )
+
+        # A single process joblib would not start at all, but make the runs in this one, which a run could then kill:
+        # two processes get one task at a time instead.
+        with parallel_config(
+            "loky", inner_max_num_threads=THREADS, initializer=_leave_interrupts_to_the_driver
+        ):
+            parallel = Parallel(
+                n_jobs=max(self.workers, 2),
+                pre_dispatch=1 if self.workers == 1 else 2 * self.workers,
+                return_as="generator_unordered",
+                max_nbytes=None,
+            )
+            with quiet():
+                results = parallel(delayed(attempt)(task) for task in tasks)
+        try:
+            while True:
+                with quiet():
+                    outcome = next(results, None)
+                if outcome is None:
+                    return
+                yield outcome
+        except BrokenProcessPool as error:
+            raise WorkersDiedError("a worker process was killed") from error
+        finally:
+            with quiet():
+                results.close()
+
+
+@contextlib.contextmanager
+def local(workers: int) -> Iterator[Pool]:
+    """Processes of this machine, ended at the end."""
+    try:
+        yield Local(workers)
+    finally:
+        from joblib.externals.loky import (  # type: ignore[import-untyped]
+            get_reusable_executor,
+        )
+
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _leave_interrupts_to_the_driver() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Joblib warns of runs that were not waited for, and of a worker that made room: neither is news here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
