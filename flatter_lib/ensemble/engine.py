@@ -1,0 +1,187 @@
+r"""Noisy heavy ball, many runs at once.
+
+Each run makes the steps of ``torch.optim.SGD(lr, momentum)``, equation (1) of Cowsik, Can & Glorioso (arXiv 2210.16400)
+up to the sign of the momentum,
+
+.. math:: v_{k+1} = \beta v_k + g_k, \qquad w_{k+1} = w_k - \eta v_{k+1}, \qquad v_0 = 0,
+
+with the noisy gradient :math:`g_k` of its problem's loss at :math:`w_k`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from flatter_lib.ensemble.chunk import Chunk, Recipe
+from flatter_lib.ensemble.result import Result
+from flatter_lib.ensemble.settings import (
+    Settings,
+    recorded_steps,
+    valid_noise,
+    valid_observables,
+    valid_seeds,
+)
+from flatter_lib.ensemble.workers import finish
+from flatter_lib.valleys.problem import TILE, Observable, Problem
+
+#: Bytes that the runs of a chunk keep: where a core's cache holds them on a CPU, and the most on either device.
+_CACHE = 2**21
+_MOST = {"cpu": 2**30, "cuda": 2**33}
+
+
+def run(
+    problem: Problem,
+    *,
+    lr: ArrayLike,
+    momentum: ArrayLike = 0.0,
+    label_noise: ArrayLike = 0.0,
+    batch_size: int | None = None,
+    noise: str = "label",
+    steps: int,
+    seeds: int | Sequence[int],
+    observe: Iterable[str] | Mapping[str, str | Observable] = ("loss", "trace"),
+    every: int | None = None,
+    start: ArrayLike | None = None,
+    limit: float = 1e6,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    compile: bool = False,
+    chunk: int | None = None,
+    progress: bool | None = None,
+) -> Result:
+    r"""Run every setting with every seed.
+
+    The loss is :math:`\frac{1}{2n} \sum |f(w) - y|^2` over the n samples, or :math:`\frac{1}{2B} \sum` over B of them
+    drawn at every step, independently and with replacement. Kinds of noise, of strength :math:`\varepsilon`
+    (``label_noise``):
+
+    - ``"label"``: targets :math:`y + \varepsilon \xi`, :math:`\xi \sim N(0, 1)` fresh for each target that a step
+      sees. On the manifold of minimisers the gradient noise has covariance :math:`(\varepsilon^2 / B) H`, B = n without
+      minibatches (with one output a sample).
+    - ``"flip"``: each target that a step sees is false with probability :math:`\varepsilon`: another class, any with
+      the same chance, where all targets are one-hot; of the wrong sign elsewhere.
+    - ``"minibatch"``: none but that of the samples drawn; ``label_noise`` must be 0.
+    - ``"gaussian"``: :math:`\varepsilon \zeta` added to the gradient, :math:`\zeta \sim N(0, I_P)`: isotropic.
+
+    Which numbers a run draws depends on its seed only, see `flatter_lib.ensemble.draws`; runs of one seed share them.
+
+    Args:
+        problem: the loss, for instance `flatter_lib.valleys.sensing.MatrixSensing`.
+        lr: step sizes :math:`\eta`, positive.
+        momentum: :math:`\beta`, in [0, 1).
+        label_noise: :math:`\varepsilon`, not negative. These three broadcast to (S,), the settings.
+        batch_size: B, at least 1; None for every sample, once each.
+        noise: its kind.
+        steps: how many, at least 1.
+        seeds: the seeds, or how many (then 0, 1, ...).
+        observe: names of observables, or a mapping from names of your own to such names or to functions that take
+            parameters of shape (runs, P) and return (runs,). Every problem knows ``distance``, :math:`|w_k - w_0|`;
+            for the others see its ``observables``: as a rule ``loss`` (without noise), ``trace`` (Tr H on the manifold)
+            and ``test_error``. They are taken in the runs' dtype.
+        every: distance of the records; None spaces them evenly in the logarithm of the step. The start and the last
+            step are always recorded.
+        start: where runs start, of shape (P,), (seeds, P) or (settings, seeds, P). If left out, all at
+            ``problem.start_on_manifold(np.random.default_rng(0))``.
+        limit: a run has diverged when its noisy loss is not finite, or above this many times the loss of outputs that
+            are all zero, :math:`\frac{1}{2n} \sum |y|^2` (1/2 if the targets are all zero too).
+        dtype: ``torch.float64`` or ``torch.float32``.
+        device: where runs go; random numbers are drawn on the CPU, so that they are the same on every device.
+        compile: pass the step through ``torch.compile``, which takes some seconds and a C++ compiler.
+        chunk: runs advanced together; if left out, as many as a core's cache holds, at least 64 and at most a gigabyte
+            of them. Multiples of 64 give the same bits on a CPU, other numbers differ by rounding.
+        progress: show a bar; if left out, in a terminal only.
+
+    Returns:
+        The measurements, see `flatter_lib.ensemble.result.Result`.
+
+    Raises:
+        ValueError: for an argument outside its range, with the range.
+
+    Examples:
+        >>> from flatter_lib.valleys.sensing import MatrixSensing
+        >>> problem = MatrixSensing(rows=5, columns=5, rank=1, measurements=8, width=2)
+        >>> result = run(problem, lr=[0.01, 0.02, 10.0], momentum=0.9, label_noise=0.5, steps=200, seeds=4)
+        >>> result.values["trace"].shape == (3, 4, result.steps.size)
+        True
+        >>> result.diverged[:2].max(), bool(result.diverged[2].min() > 0)
+        (np.int64(-1), True)
+    """
+    settings = Settings.broadcast(lr=lr, momentum=momentum, label_noise=label_noise)
+    chosen = valid_seeds(seeds)
+    targets = problem.targets
+    valid_noise(noise, settings.label_noise, batch_size, len(targets))
+    records = recorded_steps(steps, every)
+    points = _starts(problem, start, len(settings.lr), len(chosen))
+    observables = valid_observables(observe, [*problem.observables(), "distance"])
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype: torch.float64 or torch.float32, got {dtype}")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk: at least 1, or None, got {chunk}")
+    where = torch.device(device)
+    zero_loss = float(targets.square().sum()) / (2 * len(targets))
+    recipe = Recipe(
+        problem=problem,
+        noise=noise,
+        batch_size=batch_size,
+        records=records,
+        observables=observables,
+        limit=limit * (zero_loss or 0.5),
+        dtype=dtype,
+        device=where,
+        compile=compile,
+    )
+    # Seeds vary slowest, so that the runs of a chunk share as many random numbers as can be.
+    count = len(settings.lr) * len(chosen)
+    size = chunk or _chunk_size(problem.numbers_per_run * dtype.itemsize, where.type)
+    index = np.arange(count)
+    setting, seed = index % len(settings.lr), index // len(settings.lr)
+    chunks = [
+        Chunk(
+            recipe,
+            Settings(*(values[setting[part]] for values in settings)),
+            [chosen[j] for j in seed[part]],
+            points[setting[part], seed[part]],
+        )
+        for part in (slice(i, i + size) for i in range(0, count, size))
+    ]
+    one = where.type != "cpu" or compile
+    finish(chunks, steps=steps, threads=1 if one else None, progress=progress)
+
+    def gather(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        runs = np.concatenate(list(parts))
+        return runs.reshape(len(chosen), len(settings.lr), *runs.shape[1:]).swapaxes(0, 1)
+
+    return Result(
+        steps=records,
+        values={name: gather(c.values[name] for c in chunks) for name in observables},
+        diverged=gather(c.diverged for c in chunks),
+        final=gather(c.w for c in chunks),
+    )
+
+
+def _chunk_size(bytes_per_run: int, device: str) -> int:
+    most = max(1, _MOST.get(device, _MOST["cpu"]) // bytes_per_run)
+    size = min(most, max(TILE, _CACHE // bytes_per_run)) if device == "cpu" else most
+    return size - size % TILE if size > TILE else size
+
+
+def _starts(
+    problem: Problem, start: ArrayLike | None, settings: int, seeds: int
+) -> NDArray[np.float64]:
+    """Where each run starts, (S, N, P)."""
+    shape = (settings, seeds, problem.dimension)
+    if start is None:
+        start = problem.start_on_manifold(np.random.default_rng(0)).numpy()
+    points = np.asarray(start, dtype=np.float64)
+    if points.ndim not in (1, 2, 3) or points.shape != shape[-points.ndim :]:
+        raise ValueError(
+            f"start: must have shape {shape[2:]}, {shape[1:]} or {shape}, got {points.shape}"
+        )
+    if not np.all(np.isfinite(points)):
+        raise ValueError("start: must be finite")
+    return np.broadcast_to(points, shape)
