@@ -1,9 +1,9 @@
 r"""When do runs arrive at the flat point of the scalar valley, and when do they stay? Over step size and momentum.
 
 One configuration is one cell of a phase diagram: many runs of heavy ball at one (eta, 1 - beta), noise strength and
-kind of noise, from one start, timed one by one. :data:`PROFILES` holds diagrams of four kinds: from the floor of the
-valley under label noise (two strengths), under sign noise and under isotropic gradient noise, and from a start off the
-floor. There the momenta follow
+kind of noise, from one start, timed one by one. A profile holds the whole plane under label noise (two strengths) and
+under isotropic gradient noise, a finer grid about the fastest settling under label noise (two strengths) and under
+sign noise, and runs from a start off the floor. The momenta of the last follow
 
 .. math:: \kappa_0 = \frac{\eta r_0^2}{h (1-\beta)^2},
 
@@ -15,9 +15,9 @@ Streams of random numbers are those of :func:`flatter_lib.valleys.scalar.simulat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, product
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,12 @@ from flatter_lib.valleys.scalar import Noise, ScalarValley, simulate
 Floats = NDArray[np.float64]
 
 #: Probabilities of the quantiles that are kept: the median, and far enough about it to draw medians again.
-PROBABILITIES = np.linspace(0.25, 0.75, 21)
+PROBABILITIES = np.linspace(0.25, 0.75, 11)
 
 _SEEDS_A_CELL = 10_000
+
+#: The residual of the runs that start off the floor, and the curvature of the floor point below all starts.
+_OFF, _CURVATURE = 0.5, 1.4**2 + 1.4**-2
 
 
 @dataclass(frozen=True)
@@ -70,64 +73,78 @@ class Configuration:
 
     @property
     def steps(self) -> int:
-        r"""Steps of every run: :math:`(20 + 3.5/\kappa) / (1-\beta)`, half as long again as runs take to settle."""
-        return int(np.ceil((20 + 3.5 / self.kappa) / self.memory))
+        r"""Steps of every run: :math:`(40 + 3.5/\kappa) / (1-\beta)`, well past the time at which runs settle."""
+        return int(np.ceil((40 + 3.5 / self.kappa) / self.memory))
 
 
-def _numbered(cells: Sequence[Configuration]) -> list[Configuration]:
-    """The cells with seeds of their own."""
-    first = count(0, _SEEDS_A_CELL)
+def _cells(
+    pairs: Iterable[tuple[float, float]],
+    strength: float,
+    runs: int,
+    noise: Noise = "label",
+    start_residual: float = 0.0,
+) -> list[Configuration]:
+    """The cells of a diagram, at pairs of step size and memory, rounded so that a record's line can be read."""
+    rounded = [(float(f"{lr:.4g}"), float(f"{memory:.4g}")) for lr, memory in pairs]
     return [
-        Configuration(**(vars(cell) | {"seed": seed}))
-        for cell, seed in zip(cells, first, strict=False)
+        Configuration(lr, memory, strength, noise, runs, seed=0, start_residual=start_residual)
+        for lr, memory in rounded
     ]
 
 
 def _profile(
-    lrs: Floats, memories: Floats, other: Floats, descents: Floats, kappas_0: Floats, runs: int
+    lrs: Floats, memories: Floats, fine: Floats, lrs_off: Floats, kappas_0: Floats, runs: int
 ) -> list[Configuration]:
-    """The four diagrams; ``other`` are the step sizes of the other kinds of noise, ``descents`` those off the floor."""
+    """All diagrams.
 
-    def cell(lr: float, memory: float, strength: float, noise: Noise, **more: Any) -> Configuration:
-        # Rounded so that a line of a record can be read.
-        return Configuration(
-            float(f"{lr:.4g}"), float(f"{memory:.4g}"), strength, noise, runs, 0, **more
-        )
+    Args:
+        lrs: step sizes of the whole plane; the weak noise is spared the smallest.
+        memories: 1 - beta of the whole plane.
+        fine: 1 - beta about the fastest settling, wherever kappa is from 0.03 to 30 there.
+        lrs_off: step sizes of the runs that start off the floor.
+        kappas_0: what sets their momenta.
+        runs: runs of each cell of the plane; those about the fastest settling are four times as many.
+    """
+    plane = list(product(lrs, memories))
+    coarse = list(product(lrs[::2], memories))
+    cells = _cells(plane, 0.1, runs) + _cells(coarse, 0.3, runs)
+    cells += _cells(product(lrs[3::2], memories), 0.1, runs, noise="gaussian")
 
-    floor = [cell(lr, m, eps, "label") for eps, lr, m in product((0.1, 0.3), lrs, memories)]
-    flips = [cell(lr, m, 0.1, "flip") for lr, m in product(other, memories)]
-    isotropic = [cell(lr, m, 0.1, "gaussian") for lr, m in product(other, memories)]
-    valley, residual = ScalarValley(Configuration.target, Configuration.start), 0.5
-    curvature = float(valley.trace_hessian(valley.initial))
-    off = [
-        cell(lr, residual * np.sqrt(lr / (curvature * k)), 0.1, "label", start_residual=residual)
-        for lr, k in product(descents, kappas_0)
-    ]
-    return _numbered(floor + flips + isotropic + off)
+    useful = lrs[lrs * _CURVATURE <= 1]
+    finely: list[tuple[float, Noise]] = [(0.02, "label"), (0.1, "label"), (0.1, "flip")]
+    for strength, noise in finely:
+        near = [
+            (lr, m) for lr, m in product(useful, fine) if 0.03 < (lr * strength) ** 2 / m**3 < 30
+        ]
+        cells += _cells(near, strength, 4 * runs, noise=noise)
+
+    off = [(lr, _OFF * np.sqrt(lr / (_CURVATURE * k))) for lr, k in product(lrs_off, kappas_0)]
+    cells += _cells(off, 0.1, runs, start_residual=_OFF)
+    return [replace(cell, seed=i * _SEEDS_A_CELL) for i, cell in enumerate(cells)]
 
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": _profile(
-        lrs=np.array([0.1, 0.3]),
+        lrs=np.array([0.1, 0.2, 0.3, 0.4]),
         memories=np.geomspace(0.02, 1.0, 6),
-        other=np.array([0.3]),
-        descents=np.array([0.03, 0.1]),
+        fine=np.geomspace(0.02, 0.5, 6),
+        lrs_off=np.array([0.03, 0.1]),
         kappas_0=np.array([0.3, 1.4, 5.0]),
         runs=16,
     ),
     "laptop": _profile(
         lrs=np.geomspace(0.003, 1.2, 13),
         memories=np.geomspace(0.0005, 1.0, 17),
-        other=np.geomspace(0.003, 1.2, 13)[3:],
-        descents=np.geomspace(3e-4, 0.1, 7),
+        fine=np.geomspace(0.0005, 0.8, 48),
+        lrs_off=np.geomspace(3e-4, 0.1, 7),
         kappas_0=np.geomspace(0.1, 30.0, 25),
         runs=128,
     ),
     "paper": _profile(
         lrs=np.geomspace(0.002, 1.2, 25),
         memories=np.geomspace(0.0003, 1.0, 33),
-        other=np.geomspace(0.002, 1.2, 25)[5:],
-        descents=np.geomspace(3e-5, 0.1, 15),
+        fine=np.geomspace(0.0003, 0.8, 96),
+        lrs_off=np.geomspace(3e-5, 0.1, 15),
         kappas_0=np.geomspace(0.1, 30.0, 49),
         runs=512,
     ),
@@ -179,7 +196,7 @@ def median_draws(
     continuous law); the kept quantiles, joined by straight lines, say which time that is.
 
     Args:
-        quantiles: (..., 21) times at :data:`PROBABILITIES`, infinite ones at the end.
+        quantiles: (..., 11) times at :data:`PROBABILITIES`, infinite ones at the end.
         runs: n, at least 50, so that the probabilities drawn stay among those kept.
         size: how many medians.
         generator: source of the draws.
