@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +58,7 @@ def sweep(
     from flatter_lib.sweep.progress import Display
 
     out, err = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
+    with _errors():
         found = experiment.find(name)
         records = Store(_folder(store, profile), name)
         if dry_run:
@@ -65,16 +67,15 @@ def sweep(
         report = driver.sweep(
             found, profile, records, _pool(workers, scheduler), Display(err), renew
         )
-    except experiment.UnknownError as error:
-        raise BookError(str(error)) from None
-    except experiment.SweepError as error:
-        raise FailedError(str(error)) from error
     _say(out, err, report, records.path)
     if report.failures:
         raise typer.Exit(1)
 
 
-def results(store: StoreFolder = None) -> None:
+def results(
+    name: Annotated[str, typer.Argument(help="An experiment; all of them without.")] = "",
+    store: StoreFolder = None,
+) -> None:
     """List the experiments, and of each profile how many runs have a record."""
     from rich.table import Table
 
@@ -85,23 +86,36 @@ def results(store: StoreFolder = None) -> None:
     out = Console(highlight=False)
     table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
     damaged = []
-    for name in experiment.names():
-        found = experiment.find(name)
-        for profile in experiment.PROFILES:
-            todo = driver.plan(found, profile, Store(_folder(store, profile), name))
-            damaged += [line for line in todo.damaged if line not in damaged]
-            recorded = len(todo.wanted) - len(todo.waiting)
-            table.add_row(
-                name if profile == "smoke" else "",
-                profile,
-                f"{recorded} of {len(todo.wanted)}",
-                str(todo.failed or ""),
-                str(todo.stale or ""),
-                duration(todo.cost) if todo.waiting else "",
-            )
+    with _errors():
+        for found in map(experiment.find, [name] if name else experiment.names()):
+            for profile in experiment.PROFILES:
+                todo = driver.plan(found, profile, Store(_folder(store, profile), found.name))
+                damaged += [line for line in todo.damaged if line not in damaged]
+                recorded = len(todo.wanted) - len(todo.waiting)
+                table.add_row(
+                    found.name if profile == "smoke" else "",
+                    profile,
+                    f"{recorded} of {len(todo.wanted)}",
+                    str(todo.failed or ""),
+                    str(todo.stale or ""),
+                    duration(todo.cost) if todo.waiting else "",
+                )
     out.print(table)
     for line in damaged:
         Console(stderr=True, soft_wrap=True).print(f"  {line}", markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """What stops a sweep, as the command line says it."""
+    from flatter_lib.sweep.experiment import SweepError, UnknownError
+
+    try:
+        yield
+    except UnknownError as error:
+        raise BookError(str(error)) from None
+    except SweepError as error:
+        raise FailedError(str(error)) from error
 
 
 def _folder(store: Path | None, profile: str) -> Path:
@@ -114,6 +128,10 @@ def _folder(store: Path | None, profile: str) -> Path:
 
 def _pool(workers: int, scheduler: str) -> Callable[[], AbstractContextManager[Pool]]:
     if scheduler:
+        if not re.fullmatch(r"\w+://.+:\d+", scheduler):
+            raise BookError(
+                f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
+            )
         try:
             from flatter_lib.sweep.cluster import cluster
         except ImportError:
@@ -132,10 +150,10 @@ def _list(out: Console, todo: Plan, workers: int) -> None:
 
     for line in todo.damaged:
         out.print(f"  damaged: {line}", markup=False, soft_wrap=True)
-    for configuration in todo.waiting.values():
-        fields = ", ".join(f"{n}={v}" for n, v in configuration_of(configuration).items())
-        cost = duration(todo.experiment.cost(configuration))
-        out.print(f"  {fields}  ({cost})", markup=False, soft_wrap=True)
+    for key, cost in todo.waiting.items():
+        fields = configuration_of(todo.wanted[key])
+        said = ", ".join(f"{name}={value}" for name, value in fields.items())
+        out.print(f"  {said}  ({duration(cost)})", markup=False, soft_wrap=True)
     failed = f", {todo.failed} of them failed before" if todo.failed else ""
     stale = f"; {todo.stale} records are by other code (--renew)" if todo.stale else ""
     time = f"about {duration(todo.cost / workers)} on {workers} workers" if todo.waiting else ""

@@ -10,6 +10,7 @@ text that is measured may be. Arrays are lists.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -68,7 +69,7 @@ class Record:
         """Whether the run ended with measurements."""
         return not self.error
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The hash of what was run; see :func:`key`."""
         return key(self.experiment, self.configuration)

@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         experiment: the experiment.
         wanted: key -> configuration, all of the profile.
-        waiting: those to run, the longest first.
+        waiting: key -> estimated seconds on one core, of those to run, the longest first.
         failed: how many of these failed the last time.
         stale: how many records of the profile were made by other code.
         damaged: what is wrong with each damaged record.
@@ -46,15 +46,15 @@ class Plan:
 
     experiment: Experiment
     wanted: dict[str, Any]
-    waiting: dict[str, Any]
+    waiting: dict[str, float]
     failed: int
     stale: int
     damaged: list[str]
 
     @property
     def cost(self) -> float:
-        """Estimated seconds on one core."""
-        return sum(self.experiment.cost(configuration) for configuration in self.waiting.values())
+        """Estimated seconds on one core of all that is to run."""
+        return sum(self.waiting.values())
 
 
 @dataclass
@@ -94,7 +94,8 @@ def plan(experiment: Experiment, profile: str, store: Store, renew: bool = False
     stale = {key for key, record in records.items() if record.code.get("source") != source}
     failed = {key for key, record in records.items() if not record.ok}
     again = failed | (stale if renew else set())
-    waiting = {k: c for k, c in wanted.items() if k not in records or k in again}
+    costs = {k: experiment.cost(c) for k, c in wanted.items() if k not in records or k in again}
+    waiting = dict(sorted(costs.items(), key=lambda item: item[1], reverse=True))
     return Plan(experiment, wanted, waiting, len(failed), len(stale - failed), lines.damaged)
 
 
@@ -201,7 +202,7 @@ class _Sweep:
             record = self.store.get(key)
             if record is not None and record.ok and record.code.get("source") == self.source:
                 left.pop(key, None)
-                self.meter.finished(self._cost(key))
+                self.meter.finished(self.plan.waiting[key])
                 continue
             self.flying.add(key)
             configuration = self.plan.wanted[key]
@@ -223,7 +224,7 @@ class _Sweep:
         else:
             self.report.failures.pop(outcome.key, None)
             self.report.made += 1
-            self.meter.finished(self._cost(outcome.key))
+            self.meter.finished(self.plan.waiting[outcome.key])
         self.meter.failed, self.meter.running = len(self.report.failures), len(self.flying)
         self.display.update(self.meter)
 
@@ -238,6 +239,3 @@ class _Sweep:
             code={"commit": self.commit, "source": self.source},
         )
         return Outcome(key, encode(record), message, self.source)
-
-    def _cost(self, key: str) -> float:
-        return self.plan.experiment.cost(self.plan.wanted[key])

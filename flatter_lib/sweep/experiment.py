@@ -57,7 +57,7 @@ class Experiment:
     profiles: Mapping[str, Sequence[Any]]
 
     def configurations(self, profile: str) -> dict[str, Any]:
-        """The configurations of a profile by their keys, each once, the longest first.
+        """The configurations of a profile by their keys, each once.
 
         Raises:
             UnknownError: if there is no such profile.
@@ -65,16 +65,24 @@ class Experiment:
         """
         if profile not in self.profiles:
             raise UnknownError(f"no profile {profile!r}; there are {', '.join(self.profiles)}")
-        longest_first = sorted(self.profiles[profile], key=self.cost, reverse=True)
         try:
-            return {key(self.name, configuration_of(c)): c for c in longest_first}
+            return {key(self.name, configuration_of(c)): c for c in self.profiles[profile]}
         except ValueError as error:
             raise SweepError(f"{self.name}: {error}") from None
 
     def source(self) -> str:
-        """The hash of the code that a run is computed with: its module and what that uses of this library."""
+        """The hash of the code that a run is computed with: its module and what that uses of this library.
+
+        Raises:
+            SweepError: if some of that code is not Python.
+        """
         tops = {self.module.partition(".")[0], "flatter_lib"}
-        return fingerprint.digest(fingerprint.closure({t: _place(t) for t in tops}, [self.module]))
+        try:
+            used = fingerprint.closure({top: _place(top) for top in tops}, [self.module])
+        except SyntaxError as error:
+            file = Path(str(error.filename)).name
+            raise SweepError(f"{file}, line {error.lineno}: not Python: {error.msg}") from None
+        return fingerprint.digest(used)
 
     def commit(self) -> str:
         """The commit of the checkout that the module is in, if it is in one."""
@@ -103,7 +111,10 @@ def find(name: str) -> Experiment:
         raise UnknownError(
             f"no experiment {name!r}; did you mean {' or '.join(near)}? (`flatter results` lists them)"
         )
-    module = importlib.import_module(dotted)
+    try:
+        module = importlib.import_module(dotted)
+    except Exception as error:
+        raise SweepError(f"{dotted} cannot be imported: {type(error).__name__}: {error}") from error
     wanted = ("Configuration", "PROFILES", "run", "cost")
     if missing := [part for part in wanted if not hasattr(module, part)]:
         raise SweepError(f"{dotted} is no experiment: it has no {', '.join(missing)}")

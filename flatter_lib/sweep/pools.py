@@ -10,7 +10,7 @@ import contextlib
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from flatter_lib.sweep.worker import THREADS, Outcome, Task, attempt
 
@@ -63,20 +63,10 @@ class Local:
                 return_as="generator_unordered",
                 max_nbytes=None,
             )
-            with quiet():
-                results = parallel(delayed(attempt)(task) for task in tasks)
         try:
-            while True:
-                with quiet():
-                    outcome = next(results, None)
-                if outcome is None:
-                    return
-                yield outcome
+            yield from drained(parallel, (delayed(attempt)(task) for task in tasks))
         except BrokenProcessPool as error:
             raise WorkersDiedError("a worker process was killed") from error
-        finally:
-            with quiet():
-                results.close()
 
 
 @contextlib.contextmanager
@@ -96,9 +86,27 @@ def _leave_interrupts_to_the_driver() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def drained(parallel: Any, calls: Iterable[Any]) -> Iterator[Any]:
+    """What calls return, as they do; left early, it ends those that are under way.
+
+    joblib warns of results that nobody waited for and of a worker that was replaced: neither is news to a sweep.
+    """
+    with _quiet():
+        results = parallel(calls)
+    try:
+        while True:
+            with _quiet():
+                result = next(results, None)
+            if result is None:
+                return
+            yield result
+    finally:
+        with _quiet():
+            results.close()
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Joblib warns of runs that were not waited for, and of a worker that made room: neither is news here."""
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flatter_lib.results.record import Record, encode, plain
-from flatter_lib.sweep.experiment import Experiment, find
+from flatter_lib.sweep.experiment import Experiment, SweepError, find
 
 #: Threads that each numerical library gets: workers are as many as there are cores, or cards.
 THREADS = 1
@@ -59,8 +59,15 @@ class Outcome(NamedTuple):
 
 
 def attempt(task: Task) -> Outcome:
-    """Make a run; one that fails is an outcome too."""
-    experiment, source = _prepared(task.experiment)
+    """Make a run; one that fails is an outcome too.
+
+    Raises:
+        SweepError: if the experiment is not to be had here, so that no run of it can be made.
+    """
+    try:
+        experiment, source = _prepared(task.experiment)
+    except SweepError as missing:
+        raise SweepError(f"a worker cannot begin: {missing}") from None
     start = time.perf_counter()
     measurements: Mapping[str, Any] = {}
     error: Mapping[str, str] = {}
