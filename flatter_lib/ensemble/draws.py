@@ -55,8 +55,8 @@ class Block(NamedTuple):
     """Random numbers of some steps of some seeds.
 
     Attributes:
-        noise: (seeds, steps, size) or None where nothing is drawn.
-        rows: (seeds, steps, B) sample numbers or None where every step sees all samples.
+        noise: (steps, seeds, size) or None where nothing is drawn.
+        rows: (steps, seeds, B) sample numbers or None where every step sees all samples.
     """
 
     noise: Tensor | None
@@ -102,11 +102,11 @@ class Draws:
                     stream.random(out=out)
                 else:
                     stream.standard_normal(out=out)
-            noise = torch.from_numpy(drawn).to(self._device, self._dtype)
+            noise = torch.from_numpy(drawn.swapaxes(0, 1).copy()).to(self._device, self._dtype)
         if self._batch:
             size = (steps, self._batch)
             chosen = np.stack([stream.integers(self._samples, size=size) for stream in self._rows])
-            rows = torch.from_numpy(chosen).to(self._device)
+            rows = torch.from_numpy(chosen.swapaxes(0, 1).copy()).to(self._device)
         return Block(noise, rows)
 
 

@@ -118,6 +118,8 @@ def run(
     records = recorded_steps(steps, every)
     points = _starts(problem, start, len(settings.lr), len(chosen))
     observables = valid_observables(observe, [*problem.observables(), "distance"])
+    if not limit > 0:
+        raise ValueError(f"limit: must be positive, got {limit:g}")
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype: torch.float64 or torch.float32, got {dtype}")
     if chunk is not None and chunk < 1:

@@ -13,13 +13,16 @@ from flatter_lib.ensemble.draws import Block
 from flatter_lib.ensemble.settings import Settings
 from flatter_lib.valleys.problem import Problem
 
+#: Parameters below which runs are stored side by side.
+_FEW = 8
+
 
 class Step:
     """The state of some runs, and the step that changes it.
 
     Args:
         problem: the loss.
-        w: where runs start, shape (R, P); changed in place.
+        w: where runs start, shape (R, P).
         settings: one of each a run.
         member: whose of the seeds' numbers each run sees, (R,).
         noise: its kind.
@@ -43,8 +46,11 @@ class Step:
         batch_size: int | None,
         compile: bool,
     ) -> None:
-        self.w, self.velocity = w, torch.zeros_like(w)
+        # A handful of parameters a run: loops over runs must be the inner ones.
+        self.w = w if w.shape[1] >= _FEW else w.T.contiguous().T
+        self.velocity = torch.zeros_like(self.w)
         self._targets = problem.targets.to(w)
+        self._every_target = self._targets.reshape(1, -1)
         self._one_hot = is_one_hot(self._targets)
         samples, outputs = self._targets.shape
         self.batch = batch_size or samples
@@ -69,19 +75,19 @@ class Step:
             k: which step of the block it is.
             norm: (R,), takes the norm of the residuals.
         """
-        noise = None if block.noise is None else self._of_runs(block.noise[:, k])
-        rows = None if block.rows is None else self._of_runs(block.rows[:, k])
+        noise = None if block.noise is None else self._of_runs(block.noise[k])
+        rows = None if block.rows is None else self._of_runs(block.rows[k])
         self._advance(noise, rows, norm)
 
     def clean_norm(self) -> Tensor:
         """Norm of the residuals of all samples without noise, (R,)."""
-        r = self._differential.outputs(self.w, None).sub_(self._targets.reshape(1, -1))
+        r = self._differential.outputs(self.w, None).sub_(self._every_target)
         norm: Tensor = torch.linalg.vector_norm(r, dim=1)
         return norm
 
     def _plain(self, noise: Tensor | None, rows: Tensor | None, norm: Tensor) -> None:
         r = self._differential.outputs(self.w, rows)
-        clean = (self._targets.unsqueeze(0) if rows is None else self._targets[rows]).flatten(1)
+        clean = self._every_target if rows is None else self._targets[rows].flatten(1)
         if noise is not None and self._noise == "flip":
             shape = (len(clean), self.batch, -1)
             r.sub_(flipped(clean.view(shape), noise, self._strength, self._one_hot).flatten(1))

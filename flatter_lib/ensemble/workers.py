@@ -41,7 +41,7 @@ def finish(
     before = torch.get_num_threads()
     shown = sys.stderr.isatty() if progress is None else progress
     stop = threading.Event()
-    bar = Progress(console=Console(stderr=True), disable=not shown, transient=True)
+    bar = Progress(console=Console(stderr=True), disable=not shown)
     task = bar.add_task("steps", total=steps * len(work))
 
     def report(count: int) -> None:

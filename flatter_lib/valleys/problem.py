@@ -22,8 +22,8 @@ from torch import Tensor
 #: Maps parameters of shape (runs, P) to a number a run, shape (runs,).
 Observable = Callable[[Tensor], Tensor]
 
-#: Rows of one product with a matrix that all runs share. The partition into tiles, and with it every bit of the
-#: result, does not depend on how many runs go through it together, as long as tiles are cut from the same first run.
+#: Runs that go through one product with a matrix that all runs share. The partition into tiles, and with it every bit
+#: of the result, does not depend on how many runs are advanced together, if that is a multiple of this number.
 TILE = 64
 
 
@@ -154,10 +154,17 @@ class DenseDifferential(ABC):
 
 
 class SharedProduct:
-    """Products of one matrix with rows of all runs, from buffer to buffer, in tiles whose bits do not depend on R."""
+    """Products of one matrix with rows of all runs, from buffer to buffer, in tiles whose bits do not depend on R.
 
-    def __init__(self, rows: Tensor, matrix: Tensor, out: Tensor) -> None:
-        size = TILE if rows.device.type == "cpu" else max(1, len(rows))
+    Args:
+        rows: shape (R q, a), q rows a run.
+        matrix: shape (a, b).
+        out: shape (R q, b).
+        rows_per_run: q.
+    """
+
+    def __init__(self, rows: Tensor, matrix: Tensor, out: Tensor, rows_per_run: int = 1) -> None:
+        size = TILE * rows_per_run if rows.device.type == "cpu" else max(1, len(rows))
         self._matrix = matrix
         self._tiles = list(zip(torch.split(rows, size), torch.split(out, size), strict=True))
 

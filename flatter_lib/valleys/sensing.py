@@ -149,7 +149,9 @@ class MatrixSensing(Valley):
         return error / size
 
     def start_on_manifold(self, generator: np.random.Generator, *, scale: float = 2.0) -> Tensor:
-        r"""An interpolating point of random factors, far from balanced: about 2.5 times the flat region's Tr H.
+        r"""An interpolating point of random factors, far from balanced.
+
+        Its Tr H is about twice that of the balanced factors of the truth.
 
         The entries of U are drawn with standard deviation scale / sqrt(rows), those of V with 1 / sqrt(columns); then
         `flatter_lib.valleys.interpolation.interpolate` takes the point to the manifold by short steps.
@@ -201,6 +203,9 @@ class _Sensing(DenseDifferential):
         flat = torch.empty(runs, A.shape[1], dtype=dtype, device=device)
         self._matrices = flat.view(runs, problem.rows, problem.columns)
         self._f = torch.empty(runs, len(A), dtype=dtype, device=device)
+        # Products into a view of `into` would go matrix by matrix.
+        self._dU = torch.empty_like(problem.factors(flat.new_empty(runs, problem.dimension))[0])
+        self._dV = torch.empty_like(problem.factors(flat.new_empty(runs, problem.dimension))[1])
         self._measure = SharedProduct(flat, A.T.contiguous(), self._f)
         self._combine = SharedProduct(self._f, A, flat)
 
@@ -215,5 +220,5 @@ class _Sensing(DenseDifferential):
             self._f.copy_(cotangent)
         self._combine()
         dU, dV = self._factors(into)
-        dU.baddbmm_(self._matrices, self._V)
-        dV.baddbmm_(self._matrices.mT, self._U)
+        dU.add_(torch.bmm(self._matrices, self._V, out=self._dU))
+        dV.add_(torch.bmm(self._matrices.mT, self._U, out=self._dV))

@@ -38,7 +38,7 @@ def false_targets(y, uniform, probability):
     classes = y.shape[1]
     for row, u in zip(y, uniform, strict=True):
         if u < probability and classes == 1:
-            row *= -1
+            row.neg_()
         elif u < probability:
             true = int(row.argmax())
             other = [(true + k) % classes for k in range(1, classes)]

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 
 from flatter_lib.ensemble import run
-from flatter_lib.valleys.sensing import MatrixSensing
+from flatter_lib.valleys.scalar import ScalarValley
 
+from ..valleys.problems import PROBLEMS
 from .reference import sgd
 
-PROBLEMS = {
-    "matrix sensing": (MatrixSensing(rows=6, columns=5, rank=2, measurements=9, width=3), 0.01),
-}
-SETTINGS = [(1.0, 0.0, 0.1), (0.5, 0.9, 0.3)]
-
-
+#: Of each problem, a small step size.
+UNITS = {"sensing": 0.01, "diagonal": 0.01, "module": 0.1, "scalar": 0.05} | dict.fromkeys(
+    ("erf", "relu", "softplus", "tanh"), 0.05
+)
 NOISES = [
     (noise, batch_size)
     for noise in ("label", "flip", "minibatch", "gaussian")
@@ -22,17 +21,23 @@ NOISES = [
 ]
 
 
+class Scalar(ScalarValley):
+    """With the outputs that the plain loop differentiates."""
+
+    def outputs(self, w):
+        return (w[0] * w[1]).reshape(1, 1)
+
+
 @pytest.mark.parametrize(("noise", "batch_size"), NOISES)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", UNITS)
 def test_every_step_is_that_of_torch_sgd(name, noise, batch_size):
-    problem, unit = PROBLEMS[name]
+    problem = Scalar(target=1.3) if name == "scalar" else PROBLEMS[name]
     start = problem.start_on_manifold(np.random.default_rng(1)).numpy()
     # Some way off the manifold, so that there is a gradient without noise too.
     start = start + 0.05 * np.random.default_rng(2).standard_normal(start.shape)
-    lr, momentum, strength = (np.array(column) for column in zip(*SETTINGS, strict=True))
-    lr = lr * unit
-    if noise == "minibatch":
-        strength = 0 * strength
+    lr = UNITS[name] * np.array([1.0, 0.5])
+    momentum = np.array([0.0, 0.9])
+    strength = np.array([0.1, 0.3]) * (noise != "minibatch")
     steps, seeds = 60, [5, 3]
     result = run(
         problem,

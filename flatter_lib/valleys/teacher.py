@@ -1,0 +1,217 @@
+r"""A student network that learns from a teacher of its own kind, narrower than itself.
+
+.. math:: f(x) = \sum_{j=1}^{h} a_j\, \phi(w_j \cdot x), \qquad y_i = \sum_{j=1}^{h^*} a^*_j\, \phi(w^*_j \cdot x_i),
+    \qquad L = \frac{1}{2n} \sum_{i=1}^n (f(x_i) - y_i)^2,
+
+with inputs :math:`x \sim N(0, I)`. Both layers learn; there are no biases. Cowsik, Can & Glorioso (arXiv 2210.16400)
+try such a regression; their widths and activations are not known to us, so every number here is our own choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flatter_lib.valleys.activations import ACTIVATIONS, Activation
+from flatter_lib.valleys.interpolation import interpolate
+from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
+
+
+@dataclass(frozen=True)
+class TeacherStudent(Valley):
+    r"""Samples that a teacher labelled, and the loss of a student.
+
+    Parameters are the student's first-layer weights, unit by unit, followed by a: P = (inputs + 1) student_width. The
+    teacher's :math:`w^*_j` are unit vectors of uniform direction, its :math:`a^*_j` are :math:`\pm 1 / \sqrt{h^*}`.
+
+    .. math:: \operatorname{Tr} G = \frac1n \sum_i \sum_j \left( \phi(z_{ij})^2 + a_j^2 \phi'(z_{ij})^2 |x_i|^2 \right),
+        \qquad z_{ij} = w_j \cdot x_i,
+
+    which is Tr H where the targets are met, and for ``relu`` everywhere.
+
+    Attributes:
+        inputs: d.
+        teacher_width: :math:`h^*`.
+        student_width: h, at least that of the teacher.
+        activation: :math:`\phi`: ``erf`` (of :math:`z / \sqrt 2`), ``relu``, ``softplus`` or ``tanh``.
+        samples: n.
+        test_samples: fresh inputs of the test error, for activations without a closed form of it.
+        seed: of inputs, teacher and fresh inputs.
+
+    Raises:
+        ValueError: for a number that is not positive, a student narrower than its teacher, or another activation.
+
+    Examples:
+        >>> problem = TeacherStudent(inputs=6, teacher_width=2, student_width=8, activation="erf", samples=20)
+        >>> problem.dimension
+        56
+        >>> w = problem.start_on_manifold(np.random.default_rng(0))
+        >>> bool(problem.loss(w) < 1e-24), bool(problem.test_error(w) > 0.1)
+        (True, True)
+    """
+
+    inputs: int
+    teacher_width: int
+    student_width: int
+    activation: str
+    samples: int
+    test_samples: int = 4096
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "teacher_width", "student_width", "samples", "test_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: at least 1, got {getattr(self, name)}")
+        if self.student_width < self.teacher_width:
+            raise ValueError(
+                f"student_width: at least that of the teacher, {self.teacher_width}, got {self.student_width}"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation: one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """P = (inputs + 1) student_width."""
+        return (self.inputs + 1) * self.student_width
+
+    @property
+    def numbers_per_run(self) -> int:
+        """Parameters, velocities and gradients, what enters and leaves each unit for each sample, and the residuals."""
+        return 4 * self.dimension + 3 * self.student_width * self.samples + 2 * self.samples
+
+    @cached_property
+    def teacher(self) -> tuple[Tensor, Tensor]:
+        """The teacher's first layer, float64, shape (teacher_width, d), and its second, shape (teacher_width,)."""
+        generator = self._generator(0)
+        first = torch.from_numpy(generator.standard_normal((self.teacher_width, self.inputs)))
+        signs = torch.from_numpy(generator.choice([-1.0, 1.0], self.teacher_width))
+        return first / first.norm(dim=1, keepdim=True), signs / self.teacher_width**0.5
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The inputs, float64, shape (n, d)."""
+        return torch.from_numpy(self._generator(1).standard_normal((self.samples, self.inputs)))
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The teacher's outputs y, float64, shape (n, 1)."""
+        return self._network(*self.teacher, self.x).unsqueeze(-1)
+
+    def layers(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's first layer, shape (..., h, d), and its second, shape (..., h)."""
+        split = self.inputs * self.student_width
+        return w[..., :split].view(*w.shape[:-1], self.student_width, self.inputs), w[..., split:]
+
+    def outputs(self, w: Tensor) -> Tensor:
+        """The student's outputs, shape (..., n, 1)."""
+        return self._network(*self.layers(w), self.x.to(w)).unsqueeze(-1)
+
+    def trace(self, w: Tensor) -> Tensor:
+        """Tr G, which is Tr H on the manifold; shape (...)."""
+        W, a = self.layers(w)
+        x = self.x.to(w)
+        z = W @ x.T
+        value = self._activation.value(z)
+        slope = self._activation.slope(z, value)
+        second = (slope.square() @ x.square().sum(1)) * a.square()
+        trace: Tensor = (value.square().sum(-1) + second).sum(-1)
+        return trace / self.samples
+
+    def test_error(self, w: Tensor) -> Tensor:
+        r"""The relative error :math:`\sqrt{E (f - f^*)^2 / E f^{*2}}` for fresh inputs, shape (...).
+
+        In closed form for ``erf`` and ``relu`` (rounding hides errors below about 1e-8), otherwise over
+        ``test_samples`` inputs, the same at every call.
+        """
+        student, teacher = self.layers(w), (self.teacher[0].to(w), self.teacher[1].to(w))
+        correlation = self._activation.correlation
+        if correlation is None:
+            x = self._fresh.to(w)
+            truth = self._network(*teacher, x)
+            error = (self._network(*student, x) - truth).square().mean(-1)
+            return (error / truth.square().mean()).sqrt()
+        (W, a), (V, b) = student, teacher
+        own = (a.unsqueeze(-2) @ correlation(W, W) @ a.unsqueeze(-1)).flatten(-2).squeeze(-1)
+        cross = (a.unsqueeze(-2) @ correlation(W, V) @ b).squeeze(-1)
+        square = b @ correlation(V, V) @ b
+        return ((own - 2 * cross + square) / square).clamp(min=0).sqrt()
+
+    def start_on_manifold(self, generator: np.random.Generator, *, scale: float = 2.0) -> Tensor:
+        """An interpolating point of random layers that are larger than the teacher's.
+
+        The entries of the first layer are drawn with standard deviation scale / sqrt(d), those of the second with
+        scale / sqrt(h); `flatter_lib.valleys.interpolation.interpolate` takes the point to the manifold by short steps.
+
+        Args:
+            generator: of the random layers.
+            scale: how much larger.
+
+        Returns:
+            Float64, shape (P,).
+
+        Raises:
+            RuntimeError: if the targets cannot all be met from there.
+        """
+        W = generator.standard_normal((self.student_width, self.inputs)) / self.inputs**0.5
+        a = generator.standard_normal(self.student_width) / self.student_width**0.5
+        first = torch.from_numpy(scale * np.concatenate([W.ravel(), a]))
+        return interpolate(self.residuals, first)
+
+    def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> _Student:
+        """Two products a step with the matrix of all inputs, for all units of all runs at once."""
+        return _Student(self, runs, dtype, device)
+
+    @property
+    def _activation(self) -> Activation:
+        return ACTIVATIONS[self.activation]
+
+    @cached_property
+    def _fresh(self) -> Tensor:
+        shape = (self.test_samples, self.inputs)
+        return torch.from_numpy(self._generator(2).standard_normal(shape))
+
+    def _network(self, first: Tensor, second: Tensor, x: Tensor) -> Tensor:
+        hidden = self._activation.value(first @ x.T)
+        return (second.unsqueeze(-2) @ hidden).squeeze(-2)
+
+    def _generator(self, part: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(part,)))
+
+
+class _Student(DenseDifferential):
+    """See `flatter_lib.valleys.problem.Differential`."""
+
+    def __init__(
+        self, problem: TeacherStudent, runs: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._layers, self._phi = problem.layers, ACTIVATIONS[problem.activation]
+        x = problem.x.to(device, dtype)
+        (n, d), h = x.shape, problem.student_width
+        first, z = x.new_empty(runs * h, d), x.new_empty(runs * h, n)
+        self._first, self._z = first.view(runs, h, d), z.view(runs, h, n)
+        self._f = x.new_empty(runs, 1, n)
+        self._enter = SharedProduct(first, x.T.contiguous(), z, rows_per_run=h)
+        self._leave = SharedProduct(z, x, first, rows_per_run=h)
+
+    def every_output(self, w: Tensor) -> Tensor:
+        W, self._a = self._layers(w)
+        self._first.copy_(W)
+        self._enter()
+        self._value = self._phi.value(self._z)
+        torch.bmm(self._a.unsqueeze(1), self._value, out=self._f)
+        return self._f.squeeze(1)
+
+    def pull_back_every(self, cotangent: Tensor, into: Tensor) -> None:
+        dW, da = self._layers(into)
+        da.add_(torch.bmm(self._value, cotangent.unsqueeze(2)).squeeze(2))
+        slope = self._phi.slope(self._z, self._value)
+        torch.mul(slope, self._a.unsqueeze(2), out=self._z)
+        self._z.mul_(cotangent.unsqueeze(1))
+        self._leave()
+        dW.add_(self._first)

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+
+from flatter_lib.valleys.activations import ACTIVATIONS
+from flatter_lib.valleys.teacher import TeacherStudent
+
+SMALL = {"inputs": 4, "teacher_width": 2, "student_width": 5, "samples": 7}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slopes_are_derivatives(name):
+    phi = ACTIVATIONS[name]
+    z = torch.linspace(-3, 3, 50, dtype=torch.float64).requires_grad_()
+    value = phi.value(z)
+    (slope,) = torch.autograd.grad(value.sum(), z)
+    torch.testing.assert_close(phi.slope(z, value), slope, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [n for n, phi in ACTIVATIONS.items() if phi.correlation])
+def test_correlations_are_means_over_gaussian_inputs(name):
+    phi = ACTIVATIONS[name]
+    generator = np.random.default_rng(0)
+    u, v = (torch.from_numpy(generator.standard_normal((k, 3))) for k in (4, 2))
+    x = torch.from_numpy(generator.standard_normal((400_000, 3)))
+    products = phi.value(x @ u.T).unsqueeze(2) * phi.value(x @ v.T).unsqueeze(1)
+    error = products.std(0) / len(x) ** 0.5
+    assert bool(((products.mean(0) - phi.correlation(u, v)).abs() < 4.5 * error).all())
+    assert bool((error < 0.01).all())
+    # Parallel rows are the edge of the formulas.
+    both = products.new_tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    square = phi.value(x[:, 0]).square()
+    own = phi.correlation(both, both)
+    assert abs(float(square.mean() - own[0, 0])) < 4.5 * float(square.std()) / len(x) ** 0.5
+    assert own[1].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_test_error_is_that_at_fresh_inputs(name):
+    problem = TeacherStudent(**SMALL, activation=name)
+    w = torch.from_numpy(np.random.default_rng(1).standard_normal(problem.dimension))
+    phi, x = (
+        ACTIVATIONS[name].value,
+        torch.from_numpy(np.random.default_rng(2).standard_normal((200_000, 4))),
+    )
+    (W, a), (V, b) = problem.layers(w), problem.teacher
+    truth = phi(x @ V.T) @ b
+    expected = ((phi(x @ W.T) @ a - truth).square().mean() / truth.square().mean()).sqrt()
+    assert float(problem.test_error(w)) == pytest.approx(float(expected), rel=0.1)
+    if ACTIVATIONS[name].correlation:
+        assert float(problem.test_error(w)) == pytest.approx(float(expected), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_student_that_is_the_teacher_makes_no_error(name):
+    problem = TeacherStudent(**SMALL, activation=name)
+    W, a = torch.zeros(5, 4, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    W[:2], a[:2] = problem.teacher
+    w = torch.cat([W.flatten(), a])
+    assert float(problem.loss(w)) < 1e-30
+    assert float(problem.test_error(w)) < 1e-7
+    assert problem.teacher[0].norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
+    assert problem.teacher[1].abs().tolist() == pytest.approx([0.5**0.5] * 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"inputs": 0}, "inputs: at least 1, got 0"),
+        ({"student_width": 1}, "student_width: at least that of the teacher, 2, got 1"),
+        ({"activation": "step"}, "activation: one of erf, relu, softplus, tanh, got 'step'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherStudent(**{**SMALL, "activation": "erf", **arguments})
