@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from flatter_lib.results.record import DamagedError, Record, better, decode, encode, order
+from flatter_lib.results.record import DamagedError, Record, decode, encode, order
 from flatter_lib.results.records import Lines, read
 
 #: Seconds between two records that are waited for until they are on the disk.
@@ -50,7 +50,9 @@ class Store:
         lines = read(self.path) if self.path.exists() else Lines({}, [])
         records = dict(lines.records)
         for key, record in loose.items():
-            records[key] = better(records[key], record) if key in records else record
+            # What was measured since counts, unless it failed where an earlier run did not.
+            if record.ok or key not in records or not records[key].ok:
+                records[key] = record
         return Lines(records, [*lines.damaged, *damaged])
 
     @contextlib.contextmanager

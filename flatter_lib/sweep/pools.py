@@ -7,12 +7,18 @@ worker dies, :class:`WorkersDiedError` says so; what had been handed out and not
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from flatter_lib.sweep.worker import THREADS, Outcome, Task, attempt
+
+#: Seconds between two looks whether the driver is still there.
+LOOK = 0.5
 
 
 class WorkersDiedError(Exception):
@@ -55,7 +61,7 @@ class Local:
         # A single process joblib would not start at all, but make the runs in this one, which a run could then kill:
         # two processes get one task at a time instead.
         with parallel_config(
-            "loky", inner_max_num_threads=THREADS, initializer=_leave_interrupts_to_the_driver
+            "loky", inner_max_num_threads=THREADS, initializer=_serve, initargs=(os.getpid(),)
         ):
             parallel = Parallel(
                 n_jobs=max(self.workers, 2),
@@ -79,11 +85,19 @@ def local(workers: int) -> Iterator[Pool]:
             get_reusable_executor,
         )
 
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
-def _leave_interrupts_to_the_driver() -> None:
+def _serve(driver: int) -> None:
+    """Begin as a worker: the driver alone answers interrupts, and nobody works on when it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_it() -> None:
+        while os.getppid() == driver:
+            time.sleep(LOOK)
+        os._exit(1)
+
+    threading.Thread(target=leave_with_it, daemon=True).start()
 
 
 def drained(parallel: Any, calls: Iterable[Any]) -> Iterator[Any]:
