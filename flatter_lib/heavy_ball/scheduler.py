@@ -57,7 +57,8 @@ class ScaledMomentum(LRScheduler):
 
     **What a schedule does.** The effective step is :math:`\eta^{1-\gamma} / C`, for :math:`\gamma = 2/3` the *cube
     root* of the learning rate: a warm-up begins nearer to full strength and a decay anneals less than the learning rate
-    alone would say, down to where ``max_momentum`` holds the momentum and the effective step falls as :math:`\eta`.
+    alone would say, down to where ``max_momentum`` holds the momentum and the effective step falls as :math:`\eta`. In
+    a decay to 0 that can cost accuracy; the momentum of the peak as ``max_momentum`` holds it there.
 
     Args:
         optimizer: the optimizer whose momentum is set.
