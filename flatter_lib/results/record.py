@@ -112,7 +112,7 @@ def configuration_of(value: Any) -> dict[str, Any]:
                     f"{name}: a configuration holds numbers, texts, truth values, None or tuples of them; "
                     f"got {content!r}"
                 )
-    return {name: plain(content) for name, content in fields.items()}
+    return {name: unplain(plain(content)) for name, content in fields.items()}
 
 
 def plain(value: Any) -> Any:

@@ -72,12 +72,13 @@ def attempt(task: Task) -> Outcome:
     measurements: Mapping[str, Any] = {}
     error: Mapping[str, str] = {}
     try:
-        measurements = plain(dict(experiment.run(experiment.type(**task.fields))))
+        measurements = dict(experiment.run(experiment.type(**task.fields)))
+        plain(measurements)  # what a record cannot hold is the run's own failure
     except (Exception, SystemExit) as raised:
-        error = _described(raised)
+        measurements, error = {}, _described(raised)
     record = Record(
         experiment=task.experiment,
-        configuration=plain(dict(task.fields)),
+        configuration=dict(task.fields),
         measurements=measurements,
         error=error,
         attempt=task.attempt,

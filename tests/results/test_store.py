@@ -1,0 +1,170 @@
+"""Records on the disk: whole or absent, one file in the end, whoever leaves last."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flatter_lib.results.record import Record, encode
+from flatter_lib.results.store import Store
+
+
+def record(seed: int, **changed: Any) -> Record:
+    return replace(Record("valley", {"lr": 0.1, "seed": seed}, {"trace": 2.0 * seed}), **changed)
+
+
+def put(store: Store, *records: Record) -> None:
+    for each in records:
+        store.put(each.key, encode(each))
+
+
+def lines(store: Store) -> list[str]:
+    return store.path.read_text().splitlines()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results", "valley")
+
+
+def test_one_file_sorted(store: Store) -> None:
+    with store.working() as alone:
+        assert alone
+        put(store, *(record(seed) for seed in (10, 2, 1)))
+        assert not store.path.exists()
+        assert len(store.read().records) == 3
+    assert lines(store) == [encode(record(seed)) for seed in (1, 2, 10)]
+    with store.working():
+        put(store, record(3), record(2, seconds=5.0))
+    assert lines(store) == [
+        encode(r) for r in (record(1), record(2, seconds=5.0), record(3), record(10))
+    ]
+    assert sorted(p.name for p in store.loose.iterdir()) == [".gitignore", "lock"]
+
+
+def test_gathering_leaves_a_file_alone_that_does_not_change(store: Store) -> None:
+    with store.working():
+        put(store, record(1))
+    before = store.path.stat().st_ino
+    with store.working():
+        put(store, record(1))
+    assert store.path.stat().st_ino == before
+
+
+def test_git_does_not_see_what_is_not_gathered(store: Store, tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    git("init", "--quiet")
+    with store.working():
+        put(store, record(1))
+    with store.working():
+        put(store, record(2))
+        seen = git("status", "--porcelain", "--untracked-files=all")
+    assert seen == "?? results/valley.jsonl\n"
+
+
+def test_the_last_to_leave_gathers(store: Store) -> None:
+    other = Store(store.path.parent, "valley")
+    first, second = store.working(), other.working()
+    assert first.__enter__()
+    assert not second.__enter__()
+    put(store, record(1))
+    put(other, record(2), record(1))
+    first.__exit__(None, None, None)
+    assert not store.path.exists()
+    assert store.get(record(1).key) == record(1)
+    second.__exit__(None, None, None)
+    assert lines(store) == [encode(record(seed)) for seed in (1, 2)]
+
+
+def test_a_failure_does_not_displace_a_measurement(store: Store) -> None:
+    failed = record(1, error={"message": "no", "traceback": ""}, finished="9")
+    for first, second, kept in (
+        (record(1), failed, record(1)),
+        (failed, record(1), record(1)),
+        (record(1, seconds=1.0), record(1, seconds=2.0), record(1, seconds=2.0)),
+    ):
+        store.path.unlink(missing_ok=True)
+        for each in (first, second):
+            with store.working():
+                put(store, each)
+        assert lines(store) == [encode(kept)]
+
+
+def test_a_merge_with_conflicts_keeps_both_sides(store: Store) -> None:
+    with store.working():
+        put(store, record(1), record(2))
+    one, two = lines(store)
+    theirs = encode(record(2, finished="2026-01-01"))
+    store.path.write_text(
+        "\n".join([one, "<<<<<<< ours", two, "=======", theirs, ">>>>>>> theirs", ""])
+    )
+    found = store.read()
+    assert [damaged.partition(" is ")[0] for damaged in found.damaged] == [
+        f"valley.jsonl, line {number}" for number in (2, 4, 6)
+    ]
+    with store.working():
+        pass
+    assert lines(store) == [one, theirs]
+
+
+def test_what_a_killed_process_left_is_removed(store: Store) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom flatter_lib.results.store import Store\n"
+        "store = Store(Path(sys.argv[1]), 'valley')\n"
+        "with store.working():\n"
+        "    os.fsync = lambda handle: os.kill(os.getpid(), 9)\n"
+        "    store.put('0' * 16, 'half')\n"
+    )
+    command = [sys.executable, "-c", code, str(store.path.parent)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert len(list(store.loose.glob("*.part"))) == 1
+    with store.working() as alone:
+        assert alone
+        put(store, record(1))
+    assert lines(store) == [encode(record(1))]
+    assert not list(store.loose.glob("*.part"))
+
+
+def test_nothing_is_left_of_what_cannot_be_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with store.working():
+        put(store, record(1))
+    with store.working():
+        put(store, record(2))
+    before = store.path.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("flatter_lib.results.store.SYNC", -1.0)
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            put(store, record(3))
+    assert store.get(record(3).key) is None
+    assert store.path.read_text() == before
+    assert sorted(store.read().records) == sorted(record(seed).key for seed in (1, 2))
+    assert not list(store.loose.glob("*.part"))
+
+
+def test_damaged_loose_records_are_named(store: Store) -> None:
+    store.loose.mkdir(parents=True)
+    (store.loose / "00.json").write_text(encode(record(1))[:-4])
+    (store.loose / "11.json").write_text(encode(record(1)))
+    put(store, record(2))
+    found = store.read()
+    assert found.damaged == [
+        ".valley/00.json is cut off, or no JSON",
+        ".valley/11.json holds another record",
+    ]
+    assert list(found.records) == [record(2).key]
+    assert store.get("00") is None
+    assert store.get("none") is None
