@@ -85,23 +85,27 @@ def results(
 
     out = Console(highlight=False)
     table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
-    damaged = []
-    with _errors():
-        for found in map(experiment.find, [name] if name else experiment.names()):
+    problems: dict[str, None] = {}
+    for each in [name] if name else experiment.names():
+        try:
+            found = experiment.find(each)
             for profile in experiment.PROFILES:
-                todo = driver.plan(found, profile, Store(_folder(store, profile), found.name))
-                damaged += [line for line in todo.damaged if line not in damaged]
-                recorded = len(todo.wanted) - len(todo.waiting)
+                todo = driver.plan(found, profile, Store(_folder(store, profile), each))
+                problems |= dict.fromkeys(todo.damaged)
                 table.add_row(
-                    found.name if profile == "smoke" else "",
+                    each if profile == "smoke" else "",
                     profile,
-                    f"{recorded} of {len(todo.wanted)}",
+                    f"{len(todo.wanted) - len(todo.waiting)} of {len(todo.wanted)}",
                     str(todo.failed or ""),
                     str(todo.stale or ""),
                     duration(todo.cost) if todo.waiting else "",
                 )
+        except experiment.UnknownError as error:
+            raise BookError(str(error)) from None
+        except experiment.SweepError as error:
+            problems[str(error)] = None
     out.print(table)
-    for line in damaged:
+    for line in problems:
         Console(stderr=True, soft_wrap=True).print(f"  {line}", markup=False, highlight=False)
 
 

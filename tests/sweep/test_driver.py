@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -299,3 +301,15 @@ def test_how_far_it_is(
     assert said[2] == "laboratory.runs: 2 of 12 done, 0 running, 1 failed"
     assert said[-1] == "laboratory.runs: 11 of 12 done, 0 running, 1 failed"
     assert all(line.endswith(" left") for line in lines)
+
+
+def test_numbers_that_json_does_not_have(
+    bench: Bench, laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = {"x": math.nan, "y": np.array([math.inf, 1.0])}
+    monkeypatch.setattr(sys.modules["laboratory.runs"], "run", lambda _: measured)
+    bench.experiment = find("laboratory.runs")
+    assert bench.sweep(Here(), "laptop") == Report(3, 3)
+    record = laboratory.kept()[1]
+    assert math.isnan(record["x"])
+    np.testing.assert_array_equal(record["y"], [math.inf, 1.0])

@@ -1,0 +1,101 @@
+"""What workers are: processes of their own, with one thread for each numerical library."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flatter_lib.results.record import decode
+from flatter_lib.sweep.experiment import SweepError
+from flatter_lib.sweep.pools import local
+from flatter_lib.sweep.worker import Task
+
+EXPERIMENT = """\
+import os
+from collections import namedtuple
+from dataclasses import dataclass
+
+import numpy
+import threadpoolctl
+
+
+@dataclass(frozen=True)
+class Configuration:
+    number: int
+
+
+PROFILES = {"smoke": [], "laptop": [], "paper": []}
+
+
+def run(configuration):
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    return {
+        "process": os.getpid(),
+        "parent": os.getppid(),
+        "libraries": [pool["num_threads"] for pool in threadpoolctl.threadpool_info()],
+        "heavy": heavy() if configuration.number == 0 else [1, 1],
+        "told": os.environ["NUMBA_NUM_THREADS"],
+    }
+
+
+def heavy():
+    import numba
+    import torch
+
+    return [torch.get_num_threads(), numba.get_num_threads()]
+
+
+def cost(configuration):
+    return 1.0
+"""
+
+
+@pytest.fixture
+def threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of an experiment that measures how many threads it may use."""
+    (tmp_path / "counting").mkdir()
+    (tmp_path / "counting" / "threads.py").write_text(EXPERIMENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+    importlib.invalidate_caches()
+    yield "counting.threads"
+    for name in ("counting.threads", "counting"):
+        sys.modules.pop(name, None)
+
+
+def tasks(name: str, numbers: range) -> list[Task]:
+    return [Task(str(n), name, {"number": n}, 1, "") for n in numbers]
+
+
+@pytest.mark.parametrize(("workers", "numbers"), [(1, range(1, 3)), (2, range(4))])
+def test_processes_with_one_thread_each(threads: str, workers: int, numbers: range) -> None:
+    with local(workers) as pool:
+        records = [decode(outcome.line) for outcome in pool.outcomes(tasks(threads, numbers))]
+    assert sorted(record.configuration["number"] for record in records) == list(numbers)
+    for record in records:
+        assert record.error == {}
+        assert record["parent"] == os.getpid() != record["process"]
+        assert len(record["libraries"]) >= 1
+        assert set(record["libraries"]) == {1}
+        assert record["heavy"].tolist() == [1, 1]
+        assert (record["told"], record.threads) == ("1", 1)
+
+
+def test_workers_that_cannot_find_the_experiment() -> None:
+    with local(2) as pool, pytest.raises(SweepError, match="a worker cannot begin: no experiment"):
+        list(pool.outcomes(tasks("nowhere.to_be_found", range(2))))
+
+
+def test_a_sweep_left_early_ends_its_runs(threads: str) -> None:
+    with local(2) as pool:
+        outcomes = pool.outcomes(tasks(threads, range(1, 50)))
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        # The pool can be used again.
+        assert len(list(pool.outcomes(tasks(threads, range(1, 4))))) == 3
