@@ -32,6 +32,8 @@ from flatter_lib.valleys.problem import TILE, Observable, Problem
 #: Bytes that the runs of a chunk keep: where a core's cache holds them on a CPU, and the most on either device.
 _CACHE = 2**21
 _MOST = {"cpu": 2**30, "cuda": 2**33}
+#: If a cache holds fewer runs than this, it is of no use to a chunk.
+_FEW_FIT = 8
 
 
 def run(
@@ -93,7 +95,8 @@ def run(
         device: where runs go; random numbers are drawn on the CPU, so that they are the same on every device.
         compile: pass the step through ``torch.compile``, which takes some seconds and a C++ compiler.
         chunk: runs advanced together; if left out, as many as a core's cache holds, at least 64 and at most a gigabyte
-            of them. Multiples of 64 give the same bits on a CPU, other numbers differ by rounding.
+            of them, or half of all runs where a cache holds hardly any. Multiples of 64 give the same bits on a CPU,
+            other numbers differ by rounding.
         progress: show a bar; if left out, in a terminal only.
 
     Returns:
@@ -139,7 +142,7 @@ def run(
     )
     # Seeds vary slowest, so that the runs of a chunk share as many random numbers as can be.
     count = len(settings.lr) * len(chosen)
-    size = chunk or _chunk_size(problem.numbers_per_run * dtype.itemsize, where.type)
+    size = chunk or _chunk_size(count, problem.numbers_per_run * dtype.itemsize, where.type)
     index = np.arange(count)
     setting, seed = index % len(settings.lr), index // len(settings.lr)
     chunks = [
@@ -166,10 +169,17 @@ def run(
     )
 
 
-def _chunk_size(bytes_per_run: int, device: str) -> int:
+def _chunk_size(count: int, bytes_per_run: int, device: str) -> int:
+    """Runs of a chunk, whatever the number of threads: bits must not depend on it."""
     most = max(1, _MOST.get(device, _MOST["cpu"]) // bytes_per_run)
-    size = min(most, max(TILE, _CACHE // bytes_per_run)) if device == "cpu" else most
-    return size - size % TILE if size > TILE else size
+    if device != "cpu":
+        return most
+    # Two chunks at least, for two cores.
+    half = -(-count // 2)
+    fit = _CACHE // bytes_per_run
+    if fit < _FEW_FIT:
+        return min(most, half)
+    return min(most, max(TILE, fit - fit % TILE), TILE * -(-half // TILE))
 
 
 def _starts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -162,8 +161,7 @@ class FromModule(Valley):
 
     def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> _Module:
         """A forward and a backward pass of all runs by `torch.func`."""
-        inputs = self.inputs.to(device)
-        return _Module(self._outputs, inputs.to(dtype) if inputs.is_floating_point() else inputs)
+        return _Module(self, _alike(self.inputs, torch.empty(0, dtype=dtype, device=device)))
 
     def _at(self, w: Tensor, x: Tensor) -> Tensor:
         x = x.to(w.device)
@@ -171,31 +169,38 @@ class FromModule(Valley):
         values = torch.stack([self._outputs(point, x) for point in flat])
         return values.reshape(*w.shape[:-1], *values.shape[1:])
 
-    def _outputs(self, w: Tensor, x: Tensor) -> Tensor:
+    def named(self, w: Tensor) -> dict[str, Tensor]:
+        """Parameters by name, each of shape (..., its own shape): views of w, shape (..., P)."""
         named, first = {}, 0
         for name, p in self.module.named_parameters():
-            named[name] = w[first : first + p.numel()].view(p.shape)
+            named[name] = w[..., first : first + p.numel()].view(*w.shape[:-1], *p.shape)
             first += p.numel()
+        return named
+
+    def _outputs(self, w: Tensor, x: Tensor) -> Tensor:
+        return self._called(self.named(w), x)
+
+    def _called(self, named: dict[str, Tensor], x: Tensor) -> Tensor:
+        like = next(iter(named.values()))
         for name, buffer in self.module.named_buffers():
-            named[name] = buffer.to(w) if buffer.is_floating_point() else buffer.to(w.device)
-        value: Tensor = functional_call(
-            self.module, named, (x.to(w) if x.is_floating_point() else x,)
-        )
+            named[name] = _alike(buffer, like)
+        value: Tensor = functional_call(self.module, named, (_alike(x, like),))
         return value if value.ndim == 2 else value.unsqueeze(-1)
 
 
 class _Module:
     """See `flatter_lib.valleys.problem.Differential`."""
 
-    def __init__(self, outputs: Callable[[Tensor, Tensor], Tensor], inputs: Tensor) -> None:
-        self._inputs = inputs
-        self._all = vmap(outputs, in_dims=(0, None))
-        self._each = vmap(outputs, in_dims=(0, 0))
+    def __init__(self, problem: FromModule, inputs: Tensor) -> None:
+        self._inputs, self._named = inputs, problem.named
+        self._all = vmap(problem._called, in_dims=(0, None))
+        self._each = vmap(problem._called, in_dims=(0, 0))
 
     def outputs(self, w: Tensor, rows: Tensor | None) -> Tensor:
         x = self._inputs if rows is None else self._inputs[rows]
         each = self._all if rows is None else self._each
-        linearised: Any = vjp(lambda w: each(w, x), w)
+        # By name, not from one vector: the derivative of each slice would be as long as the whole.
+        linearised: Any = vjp(lambda named: each(named, x), self._named(w))
         value, self._pull_back = linearised
         self._shape = value.shape
         # What a backward pass needs may be the value itself.
@@ -203,4 +208,10 @@ class _Module:
         return flat
 
     def pull_back(self, cotangent: Tensor, into: Tensor) -> None:
-        into.add_(self._pull_back(cotangent.reshape(self._shape))[0])
+        (gradients,) = self._pull_back(cotangent.reshape(self._shape))
+        for name, part in self._named(into).items():
+            part.add_(gradients[name])
+
+
+def _alike(x: Tensor, like: Tensor) -> Tensor:
+    return x.to(like) if x.is_floating_point() else x.to(like.device)
