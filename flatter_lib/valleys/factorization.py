@@ -1,0 +1,282 @@
+r"""Gradient flow of a deep matrix factorisation on a quadratic loss of the product.
+
+.. math:: f(W) = \tfrac12 \langle W - X, \mathcal Q (W - X) \rangle, \qquad W = U_1 U_2 \cdots U_L, \qquad
+    \dot U_l = -(U_1 \cdots U_{l-1})^\top \, \nabla f(W) \, (U_{l+1} \cdots U_L)^\top,
+
+with a planted matrix X and a positive semidefinite map Q on matrices, in float64. The L factors are one array of shape
+(L, d, d); a factorisation of smaller width is padded with zeros, which the flow preserves exactly. At depth L = 2 and
+:math:`U_2 = U_1^\top = U^\top`, which the flow preserves if the gradient of f is symmetric, this is
+:math:`\dot U = -\nabla f(UU^\top) U`, the gradient flow of :math:`f(UU^\top)/2`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import OdeSolution, solve_ivp
+from scipy.optimize import minimize_scalar
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixLoss:
+    r"""The loss :math:`f(W) = \langle W - X, \mathcal Q (W - X) \rangle / 2`; see the three constructors.
+
+    Attributes:
+        truth: X, shape (d, d).
+        quadratic: Q as a matrix that acts on W row by row, symmetric, positive semidefinite, shape (d d, d d).
+
+    Examples:
+        >>> loss = MatrixLoss.observed(np.diag([2.0, 1.0]))
+        >>> loss.value(np.zeros((2, 2)))
+        2.5
+        >>> print(-loss.gradient(np.zeros((2, 2))))
+        [[2. 0.]
+         [0. 1.]]
+    """
+
+    truth: Matrix
+    quadratic: Matrix
+
+    @classmethod
+    def observed(cls, truth: ArrayLike) -> MatrixLoss:
+        """Every entry is observed: f is half the squared Frobenius distance to X."""
+        X = _square("truth", truth)
+        return cls(X, np.eye(X.size))
+
+    @classmethod
+    def completion(cls, truth: ArrayLike, mask: ArrayLike) -> MatrixLoss:
+        """Half the sum of squared errors over the observed entries.
+
+        Args:
+            truth: X, shape (d, d); its unobserved entries do not matter.
+            mask: true where an entry is observed, shape (d, d); symmetric if the factors shall stay so.
+
+        Raises:
+            ValueError: if the shapes are not those.
+        """
+        X, seen = _square("truth", truth), np.asarray(mask, dtype=bool)
+        if seen.shape != X.shape:
+            raise ValueError(f"mask: shape {X.shape}, that of truth, got {seen.shape}")
+        return cls(X, np.diag(seen.ravel().astype(np.float64)))
+
+    @classmethod
+    def sensing(
+        cls, truth: ArrayLike, measurements: int, generator: np.random.Generator
+    ) -> MatrixLoss:
+        r"""Half the mean of :math:`\langle A_i, W - X \rangle^2` over random symmetric Gaussian matrices.
+
+        The entries of A have variance 1 on the diagonal and 1/2 off it, so that the mean over many measurements is
+        :math:`|W - X|_F^2` for symmetric matrices: the measurements are isotropic but for fluctuations.
+
+        Args:
+            truth: X, symmetric, shape (d, d).
+            measurements: how many, at least 1.
+            generator: of the matrices.
+
+        Raises:
+            ValueError: if there is no measurement, or truth is not a square matrix.
+        """
+        X = _square("truth", truth)
+        if measurements < 1:
+            raise ValueError(f"measurements: at least 1, got {measurements}")
+        drawn = generator.standard_normal((measurements, *X.shape))
+        A = ((drawn + drawn.transpose(0, 2, 1)) / 2).reshape(measurements, X.size)
+        return cls(X, A.T @ A / measurements)
+
+    def value(self, W: Matrix) -> float:
+        """f(W)."""
+        error = (W - self.truth).ravel()
+        return float(error @ self.quadratic @ error) / 2
+
+    def gradient(self, W: Matrix) -> Matrix:
+        """The gradient of f at W, shape (d, d)."""
+        error = (W - self.truth).ravel()
+        return (self.quadratic @ error).reshape(self.truth.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A trajectory of the flow.
+
+    Attributes:
+        t: the integrator's times, shape (n,).
+        solution: all factors as one vector, at any time between the first and the last.
+        shape: of the factors, (L, d, d).
+    """
+
+    t: Matrix
+    solution: OdeSolution
+    shape: tuple[int, ...]
+
+    def factors(self, t: float) -> Matrix:
+        """The factors at a time, shape (L, d, d)."""
+        return self.solution(t).reshape(self.shape)
+
+    def product(self, t: float) -> Matrix:
+        """W at a time, shape (d, d)."""
+        return product(self.factors(t))
+
+    def distances(self, target: Matrix, t: ArrayLike | None = None) -> Matrix:
+        """Frobenius distances of W from a matrix, at the integrator's times or at given ones."""
+        times = self.t if t is None else np.atleast_1d(t)
+        return np.array([np.linalg.norm(self.product(s) - target) for s in times])
+
+    def closest(self, target: Matrix) -> tuple[float, float]:
+        """Time and distance of the nearest approach to a matrix, refined between the integrator's steps."""
+        best = int(np.argmin(self.distances(target)))
+        bounds = self.t[max(best - 1, 0)], self.t[min(best + 1, len(self.t) - 1)]
+        found = minimize_scalar(
+            lambda s: np.linalg.norm(self.product(s) - target),
+            bounds=bounds,
+            method="bounded",
+            options={"xatol": 1e-9 * max(bounds[1], 1.0)},
+        )
+        ends = [(self.t[best], self.distances(target, self.t[best])[0]), (found.x, found.fun)]
+        time, distance = min(ends, key=lambda end: end[1])
+        return float(time), float(distance)
+
+
+def product(factors: Matrix) -> Matrix:
+    """The product of the factors, from left to right, shape (d, d)."""
+    return reduce(np.matmul, factors)
+
+
+def balanced(W: ArrayLike, depth: int, width: int | None = None) -> Matrix:
+    r"""Balanced factors of a positive semidefinite matrix: :math:`U_l^\top U_l = U_{l+1} U_{l+1}^\top`.
+
+    With :math:`W = V \Lambda V^\top` they are :math:`V\Lambda^{1/L}, \Lambda^{1/L}, \ldots, \Lambda^{1/L} V^\top`, so
+    that starts of every depth have the same product.
+
+    Args:
+        W: positive semidefinite, shape (d, d).
+        depth: L, at least 2.
+        width: number of eigenvalues kept, the largest ones; all d of them if left out.
+
+    Returns:
+        The factors, shape (L, d, d).
+
+    Raises:
+        ValueError: for a depth below 2, a width out of range, or a matrix that is not square, symmetric and positive
+            semidefinite.
+
+    Examples:
+        >>> factors = balanced(np.diag([8.0, 1.0]), depth=3)
+        >>> factors.shape, product(factors).round(12).tolist()
+        ((3, 2, 2), [[8.0, 0.0], [0.0, 1.0]])
+    """
+    matrix = _square("W", W)
+    if depth < 2:
+        raise ValueError(f"depth: at least 2, got {depth}")
+    kept = len(matrix) if width is None else width
+    if not 1 <= kept <= len(matrix):
+        raise ValueError(f"width: from 1 to {len(matrix)}, got {width}")
+    values, vectors = np.linalg.eigh(matrix)
+    size = np.abs(values).max()
+    if values[0] < -1e-12 * size or np.abs(matrix - matrix.T).max() > 1e-12 * size:
+        raise ValueError("W: a symmetric positive semidefinite matrix")
+    root = np.maximum(values[::-1], 0.0) ** (1 / depth)
+    root[kept:] = 0.0
+    V = vectors[:, ::-1]
+    return np.stack([V * root, *(np.diag(root) for _ in range(depth - 2)), root[:, None] * V.T])
+
+
+def flow(
+    loss: MatrixLoss,
+    factors: Matrix,
+    time: float,
+    *,
+    loss_below: float | None = None,
+    gradient_below: float | None = None,
+    rtol: float = 1e-8,
+) -> Path:
+    """Follow the gradient flow of f(U_1 ... U_L) with scipy's adaptive Runge-Kutta method of order 8.
+
+    Each stage of the method multiplies the first factor from the left and the last from the right, so its errors
+    do not feed directions in which the factors are tiny: a start of size 1e-8 is followed at its own relative accuracy.
+
+    Args:
+        loss: f.
+        factors: the start, shape (L, d, d).
+        time: latest time.
+        loss_below: stop when f falls through this value.
+        gradient_below: stop when the Frobenius norm of the gradient by all factors falls through this value; a start
+            near zero lies below it, and the flow must first rise above it.
+        rtol: relative tolerance of a step.
+
+    Raises:
+        ValueError: if the factors do not have that shape or the time is not positive.
+        RuntimeError: if the integrator gives up.
+
+    Examples:
+        >>> loss = MatrixLoss.observed(np.diag([1.0, 0.5]))
+        >>> path = flow(loss, balanced(1e-6 * np.eye(2), depth=2), time=100.0, loss_below=1e-12)
+        >>> time, distance = path.closest(np.diag([1.0, 0.0]))
+        >>> print(round(distance, 3), path.product(path.t[-1]).round(5).tolist())
+        0.014 [[1.0, 0.0], [0.0, 0.5]]
+    """
+    shape = factors.shape
+    if len(shape) != 3 or shape[0] < 2 or shape[1:] != loss.truth.shape:
+        raise ValueError(
+            f"factors: shape (at least 2, d, d) with d = {len(loss.truth)}, got {shape}"
+        )
+    if not time > 0:
+        raise ValueError(f"time: must be positive, got {time:g}")
+
+    def velocity(_: float, w: Matrix) -> Matrix:
+        return -_gradient(loss, w.reshape(shape)).ravel()
+
+    def loss_event(_: float, w: Matrix) -> float:
+        assert loss_below is not None
+        return loss.value(product(w.reshape(shape))) - loss_below
+
+    def gradient_event(_: float, w: Matrix) -> float:
+        assert gradient_below is not None
+        return float(np.linalg.norm(_gradient(loss, w.reshape(shape)))) - gradient_below
+
+    events = [
+        event
+        for event, level in ((loss_event, loss_below), (gradient_event, gradient_below))
+        if level is not None
+    ]
+    for event in events:
+        event.terminal, event.direction = True, -1.0  # type: ignore[attr-defined]
+    result = solve_ivp(
+        velocity,
+        (0.0, time),
+        factors.ravel(),
+        method="DOP853",
+        rtol=rtol,
+        atol=rtol * min(np.abs(factors).max(), 1.0),
+        events=events or None,
+        dense_output=True,
+    )
+    if not result.success:
+        raise RuntimeError(f"the integrator stopped at t = {result.t[-1]:g}: {result.message}")
+    assert result.sol is not None
+    return Path(result.t, result.sol, shape)
+
+
+def _gradient(loss: MatrixLoss, factors: Matrix) -> Matrix:
+    """The gradient by every factor, shape (L, d, d)."""
+    before = [factors[0]]  # U_1 ... U_l
+    for factor in factors[1:]:
+        before.append(before[-1] @ factor)
+    gradients = np.empty_like(factors)
+    pulled = loss.gradient(before.pop())  # times (U_{l+1} ... U_L)^T
+    for l in range(len(factors) - 1, 0, -1):
+        np.matmul(before.pop().T, pulled, out=gradients[l])
+        pulled = pulled @ factors[l].T
+    gradients[0] = pulled
+    return gradients
+
+
+def _square(name: str, matrix: ArrayLike) -> Matrix:
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name}: a square matrix, got shape {array.shape}")
+    return array
