@@ -155,6 +155,18 @@ def test_nothing_is_left_of_what_cannot_be_written(
     assert not list(store.loose.glob("*.part"))
 
 
+def test_tiny_runs_do_not_wait_for_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    store.loose.mkdir(parents=True)
+    for pause, waits in ((-1.0, 5), (1e9, 5)):
+        monkeypatch.setattr("flatter_lib.results.store.SYNC", pause)
+        put(store, *(record(seed) for seed in range(5)))
+        assert len(synced) == waits
+    put(Store(store.path.parent, "valley"), record(0), record(1))
+    assert len(synced) == 6
+
+
 def test_damaged_loose_records_are_named(store: Store) -> None:
     store.loose.mkdir(parents=True)
     (store.loose / "00.json").write_text(encode(record(1))[:-4])

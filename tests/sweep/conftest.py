@@ -88,7 +88,9 @@ class Laboratory:
         ours = {
             "LABORATORY": str(self.root / "told"),
             "LABORATORY_RUNS": str(self.runs),
-            "PYTHONPATH": str(self.root),
+            "PYTHONPATH": os.pathsep.join(
+                [str(self.root), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
         }
         return os.environ | ours
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,3 +81,23 @@ def test_a_run_that_the_cluster_gives_up(
     status, _, complained = laboratory.finish(laboratory.begin())
     assert (status, complained, laboratory.gathered()) == (0, "", RUNS)
     assert len(laboratory.started(5)) == 2
+
+
+def test_a_lost_scheduler_is_noticed_though_no_result_tells(laboratory: Laboratory) -> None:
+    cluster = laboratory.cluster(workers=1)
+    laboratory.hold(*RUNS)
+    deaf = (
+        "import sys; from flatter_lib.sweep import cluster\n"
+        "async def nothing(self): pass\n"
+        "cluster._Backend._collect = nothing\n"
+        "from flatter_lib.publish.cli import main; main()"
+    )
+    command = [sys.executable, "-c", deaf, "sweep", "laboratory.runs", "--profile", "smoke"]
+    command += ["--store", str(laboratory.store), "--scheduler", laboratory.address]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    sweep = laboratory.process(command, **pipes)
+    laboratory.until(lambda: any(map(laboratory.started, RUNS)))
+    laboratory.kill(cluster.scheduler)
+    status, _, complained = laboratory.finish(sweep)
+    assert (status, complained.count("\n")) == (1, 1)
+    assert "is gone: finished runs are kept" in complained

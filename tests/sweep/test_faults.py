@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
     from tests.sweep.conftest import Laboratory
 
 RUNS = list(range(12))
+
+
+def lives(process: int) -> bool:
+    """Whether a process goes on; one that nobody has buried does not."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_all_runs_are_recorded_once(laboratory: Laboratory) -> None:
@@ -67,6 +77,8 @@ def test_a_killed_driver(laboratory: Laboratory) -> None:
     laboratory.kill(sweep.pid)
     sweep.wait()
     finished = sorted(laboratory.kept())
+    workers = {worker for n in RUNS for worker in laboratory.started(n)}
+    laboratory.until(lambda: not any(map(lives, workers)))
     before = [len(laboratory.started(n)) for n in RUNS]
     assert not (laboratory.store / "laboratory.runs.jsonl").exists()
     laboratory.release()
@@ -80,9 +92,9 @@ def test_a_killed_driver(laboratory: Laboratory) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_driver(laboratory: Laboratory, number: signal.Signals) -> None:
     laboratory.hold(*range(6, 12))
-    sweep = laboratory.begin()
+    sweep = laboratory.begin(start_new_session=True)
     laboratory.until(lambda: laboratory.store.exists() and len(laboratory.kept()) >= 3)
-    sweep.send_signal(number)
+    os.killpg(sweep.pid, number)  # a terminal interrupts the workers too
     status, said, complained = laboratory.finish(sweep)
     assert (status, said) == (128 + number, "")
     assert complained == "flatter: interrupted; nothing half-written is left\n"

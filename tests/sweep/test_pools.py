@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_processes_with_one_thread_each(threads: str, workers: int, numbers: ran
         assert set(record["libraries"]) == {1}
         assert record["heavy"].tolist() == [1, 1]
         assert (record["told"], record.threads) == ("1", 1)
+
+
+def test_a_worker_that_was_given_more_threads_takes_one(threads: str, tmp_path: Path) -> None:
+    code = (
+        "import numpy, sys; from flatter_lib.sweep.worker import Task, attempt\n"
+        "print(attempt(Task('0', sys.argv[1], {'number': 0}, 1, '')).line)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code, threads]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    record = decode(done.stdout.strip())
+    assert set(record["libraries"]) == {1}
+    assert (record["heavy"].tolist(), record["told"]) == ([1, 1], "1")
 
 
 def test_workers_that_cannot_find_the_experiment() -> None:
