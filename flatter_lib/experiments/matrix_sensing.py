@@ -45,19 +45,19 @@ RESAMPLES = 200
 
 #: Exponents gamma, and for each the kappa at the middle step size: on the side to which a smaller step carries it.
 GAMMAS = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8)
-KAPPA_APART = (0.03, 0.015, 0.015, 2.0, 12.0)
+KAPPA_APART = (0.04, 0.02, 0.015, 2.0, 12.0)
 #: The same for laws that all meet at the middle step size.
 KAPPA_MEETING = 2.0
 #: Step sizes of the laws, of the scans, and of the scan in the second problem.
-LAW_LRS = (0.016, 0.008, 0.004, 0.002, 0.001, 0.0005)
-SCAN_LRS = (0.016, 0.008, 0.004, 0.002, 0.001)
+LAW_LRS = (0.016, 0.008, 0.004, 0.002, 0.001)
+SCAN_LRS = LAW_LRS
 SECOND_LR = 0.004
 #: 1 - beta of the scans, one grid for all step sizes.
-SCAN_MEMORIES = tuple(float(f"{m:.4g}") for m in np.geomspace(2.5e-4, 0.05, 30))
-SCAN_KAPPAS = (0.08, 60.0)
+SCAN_MEMORIES = tuple(float(f"{m:.4g}") for m in np.geomspace(2.5e-4, 0.05, 24))
+SCAN_KAPPAS = (0.12, 50.0)
 STRENGTH = 0.1
 #: Tuning: noise strengths, step sizes (the largest keeps eta h below 1 at every start), and kappas of heavy ball.
-TUNED_STRENGTHS = (0.4, 0.7, 1.2)
+TUNED_STRENGTHS = (0.5, 0.8, 1.3)
 TUNED_LRS = (0.02, 0.03)
 TUNED_KAPPAS = (0.1, 0.25, 0.6, 1.5, 3.5, 8.0, 20.0)
 
@@ -121,7 +121,7 @@ class Cell(NamedTuple):
     @property
     def steps(self) -> float:
         """Steps, well past the time at which runs settle."""
-        return (20 + 4.5 / self.kappa) / self.memory
+        return (20 + 3.5 / self.kappa) / self.memory
 
 
 def memory_of(lr: float, strength: float, kappa: float, measurements: int = 50) -> float:
@@ -140,7 +140,7 @@ def law(gamma: float, kappa: float) -> list[Cell]:
 
     Examples:
         >>> [round(cell.kappa, 2) for cell in law(2 / 3, 2.0)]
-        [2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+        [2.0, 2.0, 2.0, 2.0, 2.0]
     """
     middle = float(np.exp(np.mean(np.log(LAW_LRS))))
     at_middle = (10 / 50 * (middle * STRENGTH) ** 2 / kappa) ** (1 / 3)
