@@ -2,6 +2,7 @@
 
 import functools
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -39,6 +40,23 @@ def test_bits_do_not_depend_on_the_chunks(name):
     same(whole, run(problem, **arguments))
 
 
+def test_pieces_use_one_thread_each_and_leave_the_number_as_it_was():
+    before, seen = torch.get_num_threads(), []
+
+    def look(w):
+        seen.append(torch.get_num_threads())
+        return w[:, 0]
+
+    try:
+        torch.set_num_threads(2)
+        measured(steps=5, seeds=4, observe={"x": look}, **GRID)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_bits_do_not_depend_on_the_number_of_threads():
     before = torch.get_num_threads()
     results = []
@@ -55,7 +73,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_any_chunk_gives_the_same_runs(name):
     problem = PROBLEMS[name]
-    arguments = {"steps": 25, "seeds": 3, **GRID}
+    arguments = {"steps": 10, "seeds": 3, **GRID}
     whole = run(problem, **arguments)
     for chunk in (1, 2, 7):
         part = run(problem, **arguments, chunk=chunk)
@@ -127,6 +145,17 @@ def test_the_step_at_which_a_run_diverged_is_the_first_above_the_limit():
     for limit in (10.0, 1e6):
         bound = run(SENSING, **arguments, limit=limit)
         assert bound.diverged[0, 0] == np.argmax(~(loss <= limit * scale))
+
+
+def test_a_run_above_the_limit_is_over_even_if_it_would_come_back():
+    arguments = {"lr": 0.01, "steps": 300, "seeds": 1, "every": 1, "start": START + 0.05}
+    free = run(SENSING, **arguments)
+    scale = float(SENSING.targets.square().sum()) / (2 * len(SENSING.targets))
+    assert free.values["loss"][0, 0, -1] < 0.1 * free.values["loss"][0, 0, 0]
+    over = run(SENSING, **arguments, limit=free.values["loss"][0, 0, 3] / scale * 1.001)
+    assert over.diverged[0, 0] == 0
+    assert np.all(np.isnan(over.final))
+    assert np.all(np.isnan(over.values["loss"]))
 
 
 def test_a_run_may_diverge_at_its_last_step():

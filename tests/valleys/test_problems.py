@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.autograd.functional import hessian, jacobian
 
-from flatter_lib.valleys.problem import TILE
+from flatter_lib.valleys.module import FromModule
+from flatter_lib.valleys.problem import TILE, SharedProduct
 
 from .problems import PROBLEMS
 
@@ -89,6 +91,36 @@ def test_bits_of_a_run_do_not_depend_on_how_many_whole_tiles_go_with_it(problem)
     for first, last in ((0, TILE), (TILE, len(w)), (2 * TILE, len(w))):
         part = problem.differential(last - first, dtype=torch.float64, device=CPU)
         assert torch.equal(part.outputs(w[first:last], None), all_outputs[first:last])
+
+
+def test_shared_products_are_cut_at_the_same_runs_however_many_there_are(monkeypatch):
+    cut, product = [], torch.mm
+
+    def recorded(rows, matrix, *, out):
+        cut.append(len(rows))
+        return product(rows, matrix, out=out)
+
+    monkeypatch.setattr(torch, "mm", recorded)
+    rows, matrix = torch.ones(2 * (2 * TILE + 3), 5), torch.ones(5, 4)
+    out = torch.zeros(len(rows), 4)
+    SharedProduct(rows, matrix, out, rows_per_run=2)()
+    assert cut == [2 * TILE, 2 * TILE, 6]
+    assert torch.equal(out, torch.full_like(out, 5.0))
+
+
+def test_outputs_that_a_backward_pass_needs_are_not_overwritten():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    module = nn.Sequential(nn.Linear(2, 1), nn.Tanh()).double()
+    problem = FromModule(module, x, torch.zeros(4, 1))
+    w = points(problem, 3)
+    one = problem.differential(3, dtype=torch.float64, device=CPU)
+    cotangent = one.outputs(w, None).fill_(1.0)
+    into = torch.zeros_like(w)
+    one.pull_back(cotangent, into)
+    for i in range(3):
+        J = jacobian(lambda v: flat_outputs(problem, v), w[i])
+        torch.testing.assert_close(into[i], J.sum(0), rtol=1e-12, atol=1e-12)
 
 
 @named
