@@ -34,6 +34,8 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+#: So many reasons why a chapter is stale are named in a list of chapters.
+_REASONS = 3
 
 ChapterName = Annotated[
     str, typer.Argument(help="A chapter's name, as `flatter chapters` lists it.")
@@ -62,26 +64,21 @@ def main() -> None:
 def chapters() -> None:
     """List the chapters: when and how long each was executed, and whether it is fresh."""
     from rich.markup import escape
-    from rich.table import Column, Table
 
     from flatter_lib.publish import freshness
 
     project = Project.find()
-    table = Table(Column("chapter", no_wrap=True), "title", "last run", "seconds", "state")
-    for chapter in project.chapters():
+    found = project.chapters()
+    width = max((len(chapter.slug) for chapter in found), default=0)
+    for chapter in found:
         provenance = _provenance(chapter)
         try:
             state = _state_text(freshness.state(project, chapter))
         except BookError as error:
             state = f"[red]cannot be read[/]: {escape(str(error))}"
-        table.add_row(
-            chapter.slug,
-            escape(chapter.title),
-            str(provenance.get("executed", "never")).replace("T", " ").removesuffix("Z"),
-            f"{provenance['seconds']:.0f}" if "seconds" in provenance else "",
-            state,
-        )
-    out.print(table)
+        when = str(provenance.get("executed", "never")).replace("T", " ").removesuffix("Z")
+        seconds = f"{provenance['seconds']:.0f} s" if "seconds" in provenance else ""
+        out.print(f"{chapter.slug:{width}}  {when:19} {seconds:>6}  {state}", soft_wrap=True)
 
 
 @app.command()
@@ -346,7 +343,11 @@ def _provenance(chapter: Chapter) -> dict[str, Any]:
 
 
 def _state_text(state: State) -> str:
-    return "[green]fresh[/]" if state.fresh else f"[yellow]stale[/]: {'; '.join(state.reasons)}"
+    if state.fresh:
+        return "[green]fresh[/]"
+    named, others = state.reasons[:_REASONS], len(state.reasons) - _REASONS
+    more = f"; and {others} more" if others > 0 else ""
+    return f"[yellow]stale[/]: {'; '.join(named)}{more}"
 
 
 def _diff_style(line: str) -> str:
