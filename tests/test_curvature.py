@@ -2,12 +2,19 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from flatter_lib.curvature import gauss_newton_top_eigenvalue, gauss_newton_trace
+from flatter_lib.curvature import (
+    gauss_newton_top_eigenvalue,
+    gauss_newton_trace,
+    hutchinson_trace,
+)
+from flatter_lib.valleys.module import FromModule
+from flatter_lib.valleys.sensing import MatrixSensing
 from flatter_lib.vision.networks import MLP, flatten, unflatten
 
 
@@ -152,3 +159,61 @@ def test_top_eigenvalue_is_that_of_the_jacobian_and_of_no_leaf() -> None:
     expected = torch.linalg.eigvalsh(J @ J.T / len(inputs))[-1]
     assert top == pytest.approx(float(expected), rel=1e-6)
     assert not weights.requires_grad
+
+
+def test_hutchinson_is_as_far_from_the_exact_trace_as_it_says() -> None:
+    problem = MatrixSensing(rows=4, columns=3, rank=1, measurements=5, width=2)
+    w = torch.from_numpy(np.random.default_rng(0).standard_normal(problem.dimension))
+    exact = float(problem.trace(w))
+    H: Tensor = torch.func.hessian(problem.loss)(w)
+    off = float(H.square().sum() - H.diagonal().square().sum())
+    generator, probes = np.random.default_rng(1), 64
+    estimates = [
+        hutchinson_trace(problem.loss, w, probes=probes, generator=generator) for _ in range(200)
+    ]
+    deviations = np.array([(e.value - exact) / e.error for e in estimates])
+    # Of 200 standard normal numbers: the mean within 4.5 errors, the deviation within as many of its own.
+    assert abs(deviations.mean()) < 4.5 / 200**0.5
+    assert abs(deviations.std() - 1) < 4.5 / 400**0.5
+    errors = np.array([e.error for e in estimates])
+    assert float((errors**2).mean()) == pytest.approx(2 * off / probes, rel=0.1)
+
+
+def test_hutchinson_agrees_with_curvlinops_and_with_the_exact_trace_of_a_module() -> None:
+    network, weights, inputs, targets = example()
+    network.load_state_dict(unflatten(network, weights))
+    problem = FromModule(network, inputs, targets)
+    estimate = hutchinson_trace(
+        problem.loss, weights, probes=400, generator=np.random.default_rng(0)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from curvlinops import HessianLinearOperator
+
+        operator = HessianLinearOperator(
+            network, nn.MSELoss(reduction="sum"), list(network.parameters()), [(inputs, targets)]
+        )
+        dense = (operator @ torch.eye(weights.numel(), dtype=weights.dtype)) / (2 * len(inputs))
+    exact = float(dense.trace())
+    assert exact == pytest.approx(float(hessian(network, weights, inputs, targets).trace()))
+    assert abs(estimate.value - exact) < 4 * estimate.error
+    assert estimate.error < 0.1 * float(problem.trace(weights))
+    # Away from the targets Tr H and Tr G differ, and the estimate is of H.
+    assert abs(exact - float(problem.trace(weights))) > 8 * estimate.error
+
+
+def test_hutchinson_does_not_depend_on_how_many_products_are_made_together() -> None:
+    problem = MatrixSensing(rows=4, columns=3, rank=1, measurements=5, width=2)
+    w = torch.from_numpy(np.random.default_rng(0).standard_normal(problem.dimension))
+    one, many = (
+        hutchinson_trace(
+            problem.loss, w, probes=10, generator=np.random.default_rng(2), chunk=chunk
+        )
+        for chunk in (1, 7)
+    )
+    assert one == pytest.approx(many, rel=1e-12)
+
+
+def test_hutchinson_needs_two_probes() -> None:
+    with pytest.raises(ValueError, match="probes: at least 2, for an error, got 1"):
+        hutchinson_trace(torch.sum, torch.ones(2), probes=1, generator=np.random.default_rng(0))

@@ -69,6 +69,8 @@ class DiagonalNetwork(Valley):
             raise ValueError(
                 f"sparsity: from 1 to {self.inputs}, the number of inputs, got {self.sparsity}"
             )
+        # Made now: a tensor first made within a transform of torch.func would belong to that transform.
+        _ = self.targets
 
     @property
     def dimension(self) -> int:

@@ -77,6 +77,8 @@ class MatrixSensing(Valley):
         values = self.singular_values
         if values is not None and (len(values) != self.rank or not min(values) > 0):
             raise ValueError(f"singular_values: {self.rank} positive numbers, got {values}")
+        # Made now: a tensor first made within a transform of torch.func would belong to that transform.
+        _ = self.targets, self._grams
 
     @property
     def factor_width(self) -> int:

@@ -74,6 +74,8 @@ class TeacherStudent(Valley):
             raise ValueError(
                 f"activation: one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
             )
+        # Made now: a tensor first made within a transform of torch.func would belong to that transform.
+        _ = self.targets, self._fresh
 
     @property
     def dimension(self) -> int:

@@ -6,8 +6,11 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian, jacobian
 
+from flatter_lib.valleys.diagonal import DiagonalNetwork
 from flatter_lib.valleys.module import FromModule
 from flatter_lib.valleys.problem import TILE, SharedProduct
+from flatter_lib.valleys.sensing import MatrixSensing
+from flatter_lib.valleys.teacher import TeacherStudent
 
 from .problems import PROBLEMS
 
@@ -161,6 +164,24 @@ def test_trace_of_the_diagonal_network_off_its_manifold():
     total = float(problem.trace(w) + rest)
     assert total == pytest.approx(float(hessian(problem.loss, w).trace()))
     assert abs(float(rest)) > 0.1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda: MatrixSensing(rows=4, columns=3, rank=1, measurements=5),
+        lambda: DiagonalNetwork(inputs=6, sparsity=2, measurements=4),
+        lambda: TeacherStudent(
+            inputs=3, teacher_width=1, student_width=2, activation="tanh", samples=4
+        ),
+    ],
+)
+def test_problems_may_be_seen_first_by_a_transform(kind):
+    problem = kind()
+    w = points(problem, 1)[0]
+    for f in (problem.loss, problem.test_error, problem.trace):
+        torch.func.grad(f)(w)
+    assert problem.start_on_manifold(np.random.default_rng(0)).shape == w.shape
 
 
 @named
