@@ -205,6 +205,7 @@ class _Sweep:
                 self.meter.finished(self.plan.waiting[key])
                 continue
             self.flying.add(key)
+            self.meter.running = len(self.flying)
             configuration = self.plan.wanted[key]
             fields = {
                 f.name: getattr(configuration, f.name) for f in dataclasses.fields(configuration)

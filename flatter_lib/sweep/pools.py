@@ -78,19 +78,17 @@ class Local:
 @contextlib.contextmanager
 def local(workers: int) -> Iterator[Pool]:
     """Processes of this machine, ended at the end."""
+    # Before anything is started: an import that was interrupted cannot be finished below.
+    from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+
     try:
         yield Local(workers)
     finally:
-        from joblib.externals.loky import (  # type: ignore[import-untyped]
-            get_reusable_executor,
-        )
-
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def _serve(driver: int) -> None:
-    """Begin as a worker: the driver alone answers interrupts, and nobody works on when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Begin as a worker of a process, and end when it is gone, in the middle of a run or waiting for one."""
 
     def leave_with_it() -> None:
         while os.getppid() == driver:
@@ -105,9 +103,10 @@ def drained(parallel: Any, calls: Iterable[Any]) -> Iterator[Any]:
 
     joblib warns of results that nobody waited for and of a worker that was replaced: neither is news to a sweep.
     """
-    with _quiet():
-        results = parallel(calls)
+    results = None
     try:
+        with _quiet(), _without_interrupts():
+            results = parallel(calls)
         while True:
             with _quiet():
                 result = next(results, None)
@@ -115,8 +114,9 @@ def drained(parallel: Any, calls: Iterable[Any]) -> Iterator[Any]:
                 return
             yield result
     finally:
-        with _quiet():
-            results.close()
+        if results is not None:
+            with _quiet():
+                results.close()
 
 
 @contextlib.contextmanager
@@ -124,3 +124,16 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile are not interrupted by a terminal: their driver answers for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

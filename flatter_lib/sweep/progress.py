@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.text import Text
 
 #: Seconds between two lines where there is no terminal.
 EVERY = 60.0
@@ -28,20 +29,23 @@ class Meter:
         self.title, self.total, self.done, self.failed, self.running = title, total, done, 0, 0
         self.workers = max(workers, 1)
         self._left, self._spent = cost, 0.0
-        self._start = time.monotonic()
+        self._start = self._last = time.monotonic()
+        #: Seconds that a second of the estimate takes.
+        self._pace = 1.0 / self.workers
 
     def finished(self, cost: float) -> None:
         """A run is done, of that estimated cost."""
         self.done += 1
         self._left -= cost
         self._spent += cost
+        self._last = time.monotonic()
+        if self._spent > 0:
+            self._pace = (self._last - self._start) / self._spent
 
     @property
     def seconds_left(self) -> float:
         """How long the rest takes, going by how long the estimates took so far."""
-        if self._spent <= 0:
-            return max(self._left, 0.0) / self.workers
-        return max(self._left, 0.0) * (time.monotonic() - self._start) / self._spent
+        return max(self._left * self._pace - (time.monotonic() - self._last), 0.0)
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
@@ -70,15 +74,15 @@ class Display:
         if not self.console.is_terminal:
             yield
             return
-        columns = TextColumn("{task.description}", markup=False), BarColumn(None)
+        columns = _Words(meter), BarColumn(None)
         with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._bar.add_task(str(meter), total=meter.total, completed=meter.done)
+            self._bar.add_task("", total=meter.total, completed=meter.done)
             yield
 
     def update(self, meter: Meter) -> None:
         """Show where the meter is now."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=str(meter), completed=meter.done)
+            self._bar.update(self._bar.task_ids[0], completed=meter.done)
         elif time.monotonic() - self._shown > EVERY:
             self.say(str(meter))
             self._shown = time.monotonic()
@@ -86,6 +90,17 @@ class Display:
     def say(self, line: str) -> None:
         """Say a line, above the bar."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Words(ProgressColumn):
+    """What a meter says, at every look."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__()
+        self.meter = meter
+
+    def render(self, task: Task) -> Text:
+        return Text(str(self.meter))
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -100,6 +101,24 @@ def test_an_interrupted_driver(laboratory: Laboratory, number: signal.Signals) -
     assert complained == "flatter: interrupted; nothing half-written is left\n"
     assert len(laboratory.gathered()) >= 3
     assert sorted(laboratory.gathered()) == sorted(laboratory.kept())
+
+
+def test_an_interrupt_while_workers_start(laboratory: Laboratory) -> None:
+    (laboratory.root / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "if any('popen_loky' in word for word in sys.orig_argv):\n"
+        "    open(os.path.join(os.environ['LABORATORY'], 'begun'), 'w').close()\n"
+        "    time.sleep(2)\n"
+    )
+    sweep = laboratory.begin(start_new_session=True)
+    laboratory.until((laboratory.root / "told" / "begun").exists)
+    time.sleep(0.2)  # all of them begin within the two seconds
+    os.killpg(sweep.pid, signal.SIGINT)
+    assert laboratory.finish(sweep) == (
+        130,
+        "",
+        "flatter: interrupted; nothing half-written is left\n",
+    )
 
 
 def _small_files(size: int) -> None:
