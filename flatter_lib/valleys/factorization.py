@@ -199,6 +199,10 @@ def flow(
     Each stage of the method multiplies the first factor from the left and the last from the right, so its errors
     do not feed directions in which the factors are tiny: a start of size 1e-8 is followed at its own relative accuracy.
 
+    Factors that read the same backwards, :math:`U_{L+1-l} = U_l^\top` as from `balanced`, stay so under the flow if
+    the gradient of f is symmetric at symmetric matrices. Rounding would break that wherever f does not see the
+    antisymmetric part of W, so that from such a start it is enforced.
+
     Args:
         loss: f.
         factors: the start, shape (L, d, d).
@@ -227,8 +231,17 @@ def flow(
     if not time > 0:
         raise ValueError(f"time: must be positive, got {time:g}")
 
+    start = _gradient(loss, factors)
+    odd = start - _reversed(start)
+    mirrored = np.array_equal(factors, _reversed(factors)) and (
+        np.abs(odd).max() <= 1e-10 * np.abs(start).max()
+    )
+
     def velocity(_: float, w: Matrix) -> Matrix:
-        return -_gradient(loss, w.reshape(shape)).ravel()
+        gradient = _gradient(loss, w.reshape(shape))
+        if mirrored:
+            gradient = (gradient + _reversed(gradient)) / 2
+        return -gradient.ravel()
 
     def loss_event(_: float, w: Matrix) -> float:
         assert loss_below is not None
@@ -273,6 +286,10 @@ def _gradient(loss: MatrixLoss, factors: Matrix) -> Matrix:
         pulled = pulled @ factors[l].T
     gradients[0] = pulled
     return gradients
+
+
+def _reversed(factors: Matrix) -> Matrix:
+    return factors[::-1].transpose(0, 2, 1)
 
 
 def _square(name: str, matrix: ArrayLike) -> Matrix:
