@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +27,7 @@ class FromModule(Valley):
 
     Parameters are those of ``module.named_parameters()``, each flattened, in this order. What the module returns for
     one input must not depend on the others, on chance, or on earlier calls: no batch normalisation in training mode, no
-    dropout. The module itself is not changed.
+    dropout. The module is copied: it is not changed, and what becomes of it later is not seen.
 
     Args:
         module: maps inputs (n, ...) to outputs (n, m), or (n,) for m = 1.
@@ -54,7 +56,13 @@ class FromModule(Valley):
         test_inputs: Tensor | None = None,
         test_targets: Tensor | None = None,
     ) -> None:
-        self.module, self.inputs = module, inputs
+        self.inputs = inputs
+        self._module = copy.deepcopy(module)
+        # A call with other parameters puts them into the module for its time: threads need a copy each.
+        self._of_thread = threading.local()
+        named = dict(self._module.named_parameters())
+        self._shapes = {name: p.shape for name, p in named.items()}
+        self._parameters = torch.cat([p.detach().double().cpu().flatten() for p in named.values()])
         self._targets = targets.detach().double().cpu()
         if (test_inputs is None) != (test_targets is None):
             raise ValueError("test_inputs, test_targets: both or none")
@@ -79,7 +87,7 @@ class FromModule(Valley):
     @property
     def dimension(self) -> int:
         """P, the number of the module's parameters."""
-        return self.parameters.numel()
+        return self._parameters.numel()
 
     @cached_property
     def numbers_per_run(self) -> int:
@@ -99,7 +107,7 @@ class FromModule(Valley):
     @property
     def parameters(self) -> Tensor:
         """The module's own parameters, flat, float64, shape (P,)."""
-        return torch.cat([p.detach().double().cpu().flatten() for p in self.module.parameters()])
+        return self._parameters.clone()
 
     def outputs(self, w: Tensor) -> Tensor:
         """The module's outputs, shape (..., n, m)."""
@@ -172,9 +180,10 @@ class FromModule(Valley):
     def named(self, w: Tensor) -> dict[str, Tensor]:
         """Parameters by name, each of shape (..., its own shape): views of w, shape (..., P)."""
         named, first = {}, 0
-        for name, p in self.module.named_parameters():
-            named[name] = w[..., first : first + p.numel()].view(*w.shape[:-1], *p.shape)
-            first += p.numel()
+        for name, shape in self._shapes.items():
+            last = first + shape.numel()
+            named[name] = w[..., first:last].view(*w.shape[:-1], *shape)
+            first = last
         return named
 
     def _outputs(self, w: Tensor, x: Tensor) -> Tensor:
@@ -182,9 +191,14 @@ class FromModule(Valley):
 
     def _called(self, named: dict[str, Tensor], x: Tensor) -> Tensor:
         like = next(iter(named.values()))
-        for name, buffer in self.module.named_buffers():
-            named[name] = _alike(buffer, like)
-        value: Tensor = functional_call(self.module, named, (_alike(x, like),))
+        if not hasattr(self._of_thread, "module"):
+            # With the same tensors: copies made within a transform of torch.func would belong to it.
+            tensors = (*self._module.parameters(), *self._module.buffers())
+            shared = {id(tensor): tensor for tensor in tensors}
+            self._of_thread.module = copy.deepcopy(self._module, shared)
+        module: nn.Module = self._of_thread.module
+        buffers = {name: _alike(buffer, like) for name, buffer in module.named_buffers()}
+        value: Tensor = functional_call(module, {**named, **buffers}, (_alike(x, like),))
         return value if value.ndim == 2 else value.unsqueeze(-1)
 
 

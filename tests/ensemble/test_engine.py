@@ -70,6 +70,18 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     same(*results)
 
 
+def test_threads_do_not_disturb_each_other_in_one_module():
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            results.append(run(PROBLEMS["module"], steps=60, seeds=3, chunk=2, every=5, **GRID))
+    finally:
+        torch.set_num_threads(before)
+    same(*results)
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_any_chunk_gives_the_same_runs(name):
     problem = PROBLEMS[name]

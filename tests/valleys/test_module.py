@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -47,6 +49,21 @@ def test_buffers_and_flat_outputs():
     w = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
     assert problem.outputs(w)[0, :, 0].tolist() == [2.0, 4.0, 6.0]
     assert problem.trace(w).tolist() == [4.0]
+
+
+def test_a_thread_may_see_the_module_first_within_a_transform():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).double().eval()
+    problem = FromModule(module, torch.eye(2), torch.zeros(2, 2))
+    w = problem.parameters
+    expected = torch.autograd.functional.jacobian(problem.loss, w)
+
+    def twice():
+        return torch.func.grad(problem.loss)(w), problem.loss(w)
+
+    with ThreadPoolExecutor(1) as pool:
+        gradient, loss = pool.submit(twice).result()
+    torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(loss, problem.loss(w))
 
 
 def test_the_test_error_needs_test_inputs():
