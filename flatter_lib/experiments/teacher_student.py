@@ -70,20 +70,20 @@ SAMPLES = 20
 GAMMAS = (0.0, 1 / 2, 2 / 3, 0.8)
 #: Kappa at the middle step size: of laws that meet there, and on the side to which a smaller step carries each.
 KAPPA_MEETING = 1.0
-APART = {1 / 2: 0.05, 0.8: 8.0}
+APART = {1 / 2: 0.05, 0.8: 4.0}
 #: Step sizes over the largest.
-LAW_STEPS = tuple(float(f"{0.65**i:.4g}") for i in range(7))
+LAW_STEPS = tuple(float(f"{0.7**i:.4g}") for i in range(7))
 SCAN_STEPS = LAW_STEPS[::2]
-SCAN_KAPPAS = tuple(float(f"{k:.3g}") for k in np.geomspace(0.12, 20, 9))
+SCAN_KAPPAS = tuple(float(f"{k:.3g}") for k in np.geomspace(0.12, 12, 8))
 #: Tuning: noise strengths, step sizes over the largest of the laws, and kappas of heavy ball.
 TUNED_STRENGTHS: Mapping[str, tuple[float, ...]] = {"relu": (0.6, 1.2), "erf": (0.3, 0.6)}
 TUNED_STEPS = (1.0, 2.0)
-TUNED_KAPPAS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+TUNED_KAPPAS = (0.03, 0.1, 0.3, 1.0, 3.0)
 #: Rest: times s with the noise on in units of the slow one, and then without, in effective steps.
 REST_TIMES = (0.5, 1.0, 2.0)
 REST = 300.0
 #: Other teachers, and the kappa at which they are looked at, as are runs that rest.
-TEACHERS, LOOK_KAPPA = 8, 0.3
+TEACHERS, LOOK_KAPPA = 6, 0.3
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Cell(NamedTuple):
     @property
     def steps(self) -> float:
         """Steps, well past the time at which runs settle."""
-        return (25 + 3.2 / self.kappa) / self.memory
+        return (16 + 3.2 / self.kappa) / self.memory
 
 
 def cell(activation: str, step: float, strength: float, kappa: float) -> Cell:
@@ -195,10 +195,11 @@ def scan(activation: str, step: float) -> list[Cell]:
 
 
 def tuned(activation: str, strength: float) -> tuple[list[Cell], list[Cell]]:
-    """Cells of plain SGD, and of heavy ball."""
+    """Cells of plain SGD, with weak noise at the largest step only, and of heavy ball."""
+    strongest = strength == max(TUNED_STRENGTHS[activation])
     plain = [
         Cell(activation, float(f"{ACTIVATIONS[activation].lr * step:.4g}"), 1.0, strength)
-        for step in TUNED_STEPS
+        for step in (TUNED_STEPS if strongest else TUNED_STEPS[-1:])
     ]
     heavy = [cell(activation, s, strength, k) for s in TUNED_STEPS for k in TUNED_KAPPAS]
     return plain, heavy
@@ -293,7 +294,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
         for activation in ACTIVATIONS
         for c in [cell(activation, 1.0, TUNED_STRENGTHS[activation][-1], 0.3)]
     ],
-    "laptop": _profile(runs=16, few=8, teachers=TEACHERS),
+    "laptop": _profile(runs=12, few=8, teachers=TEACHERS),
     "paper": _profile(runs=512, few=128, teachers=8 * TEACHERS),
 }
 
