@@ -102,10 +102,11 @@ def _prepared(name: str) -> tuple[Experiment, str]:
     experiment = find(name)
     import threadpoolctl  # type: ignore[import-untyped]
 
-    threadpoolctl.threadpool_limits(THREADS)
     for library in ("torch", "numba"):
         if library in sys.modules:
             sys.modules[library].set_num_threads(THREADS)
+    # Last, because numba starts as many threads of OpenMP as it was given when it was imported.
+    threadpoolctl.threadpool_limits(THREADS)
     return experiment, experiment.source()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -112,8 +111,13 @@ def test_an_interrupt_while_workers_start(laboratory: Laboratory) -> None:
     )
     sweep = laboratory.begin(start_new_session=True)
     laboratory.until((laboratory.root / "told" / "begun").exists)
-    time.sleep(0.2)  # all of them begin within the two seconds
-    os.killpg(sweep.pid, signal.SIGINT)
+
+    def interrupted() -> bool:
+        if sweep.poll() is None:
+            os.killpg(sweep.pid, signal.SIGINT)
+        return sweep.poll() is not None
+
+    laboratory.until(interrupted)
     assert laboratory.finish(sweep) == (
         130,
         "",

@@ -90,7 +90,7 @@ def test_processes_with_one_thread_each(threads: str, workers: int, numbers: ran
 
 def test_a_worker_that_was_given_more_threads_takes_one(threads: str, tmp_path: Path) -> None:
     code = (
-        "import numpy, sys; from flatter_lib.sweep.worker import Task, attempt\n"
+        "import numba, sys, torch; from flatter_lib.sweep.worker import Task, attempt\n"
         "print(attempt(Task('0', sys.argv[1], {'number': 0}, 1, '')).line)"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
