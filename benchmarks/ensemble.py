@@ -170,14 +170,18 @@ def compare(case: Case, dtype: torch.dtype, settings: int, seeds: int, rounds: i
     for _ in range(rounds):
         machine = product_rate(dtype)
         ours = step_rate(lambda steps: ensemble(case, settings, seeds, steps, dtype), 10)
+        # A single run is too small for two threads: they would slow it down.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         plain = step_rate(lambda steps: one_run(case, steps, dtype), 100)
+        torch.set_num_threads(threads)
         table.append((ours * settings * seeds, plain, machine))
     rate, loop, machine = np.median(table, axis=0)
     times, share = np.median([(a / b, a * case.flops / c) for a, b, c in table], axis=0)
     print(f"{case.name}; {str(dtype)[6:]}, {settings} settings x {seeds} seeds")
     print(f"  ensemble         {rate:11,.0f} step-trajectories/s")
     print(
-        f"  torch.optim.SGD  {loop:11,.0f} step-trajectories/s, one run: the ensemble makes {times:.1f} as many"
+        f"  torch.optim.SGD  {loop:11,.0f} step-trajectories/s, one run, one thread: {times:.0f} times as many"
     )
     print(
         f"  products         {rate * case.flops / 1e9:11.1f} Gflop/s, {share:.0%} of this machine's {machine / 1e9:.1f}"

@@ -32,6 +32,8 @@ from flatter_lib.valleys.problem import TILE, Observable, Problem
 #: Bytes that the runs of a chunk keep: where a core's cache holds them on a CPU, and the most on either device.
 _CACHE = 2**21
 _MOST = {"cpu": 2**30, "cuda": 2**33}
+#: Bytes of runs that are worth a thread.
+_WORTH = 2**18
 #: If a cache holds fewer runs than this, it is of no use to a chunk.
 _FEW_FIT = 8
 
@@ -179,6 +181,7 @@ def _chunk_size(count: int, bytes_per_run: int, device: str) -> int:
     fit = _CACHE // bytes_per_run
     if fit < _FEW_FIT:
         return min(most, half)
+    half = max(half, _WORTH // bytes_per_run)
     return min(most, max(TILE, fit - fit % TILE), TILE * -(-half // TILE))
 
 
