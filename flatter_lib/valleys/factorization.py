@@ -105,30 +105,31 @@ class Path:
 
     Attributes:
         t: the integrator's times, shape (n,).
+        states: the factors at these times, shape (n, L, d, d).
         solution: all factors as one vector, at any time between the first and the last.
-        shape: of the factors, (L, d, d).
     """
 
     t: Matrix
+    states: Matrix
     solution: OdeSolution
-    shape: tuple[int, ...]
+
+    @property
+    def products(self) -> Matrix:
+        """W at the integrator's times, shape (n, d, d)."""
+        return product(self.states.swapaxes(0, 1))
 
     def factors(self, t: float) -> Matrix:
         """The factors at a time, shape (L, d, d)."""
-        return self.solution(t).reshape(self.shape)
+        return self.solution(t).reshape(self.states.shape[1:])
 
     def product(self, t: float) -> Matrix:
         """W at a time, shape (d, d)."""
         return product(self.factors(t))
 
-    def distances(self, target: Matrix, t: ArrayLike | None = None) -> Matrix:
-        """Frobenius distances of W from a matrix, at the integrator's times or at given ones."""
-        times = self.t if t is None else np.atleast_1d(t)
-        return np.array([np.linalg.norm(self.product(s) - target) for s in times])
-
     def closest(self, target: Matrix) -> tuple[float, float]:
         """Time and distance of the nearest approach to a matrix, refined between the integrator's steps."""
-        best = int(np.argmin(self.distances(target)))
+        distances = np.linalg.norm(self.products - target, axis=(1, 2))
+        best = int(np.argmin(distances))
         bounds = self.t[max(best - 1, 0)], self.t[min(best + 1, len(self.t) - 1)]
         found = minimize_scalar(
             lambda s: np.linalg.norm(self.product(s) - target),
@@ -136,13 +137,13 @@ class Path:
             method="bounded",
             options={"xatol": 1e-9 * max(bounds[1], 1.0)},
         )
-        ends = [(self.t[best], self.distances(target, self.t[best])[0]), (found.x, found.fun)]
+        ends = [(self.t[best], distances[best]), (found.x, found.fun)]
         time, distance = min(ends, key=lambda end: end[1])
         return float(time), float(distance)
 
 
 def product(factors: Matrix) -> Matrix:
-    """The product of the factors, from left to right, shape (d, d)."""
+    """The product of the factors, from left to right, shape (..., d, d) for factors of shape (L, ..., d, d)."""
     return reduce(np.matmul, factors)
 
 
@@ -194,7 +195,7 @@ def flow(
     gradient_below: float | None = None,
     rtol: float = 1e-8,
 ) -> Path:
-    """Follow the gradient flow of f(U_1 ... U_L) with scipy's adaptive Runge-Kutta method of order 8.
+    r"""Follow the gradient flow of f(U_1 ... U_L) with scipy's adaptive Runge-Kutta method of order 8.
 
     Each stage of the method multiplies the first factor from the left and the last from the right, so its errors
     do not feed directions in which the factors are tiny: a start of size 1e-8 is followed at its own relative accuracy.
@@ -271,7 +272,7 @@ def flow(
     if not result.success:
         raise RuntimeError(f"the integrator stopped at t = {result.t[-1]:g}: {result.message}")
     assert result.sol is not None
-    return Path(result.t, result.sol, shape)
+    return Path(result.t, result.y.T.reshape(-1, *shape), result.sol)
 
 
 def _gradient(loss: MatrixLoss, factors: Matrix) -> Matrix:
