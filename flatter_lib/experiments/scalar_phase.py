@@ -111,7 +111,7 @@ def _profile(
     cells += _cells(product(lrs[3::2], memories), 0.1, runs, noise="gaussian")
 
     useful = lrs[lrs * _CURVATURE <= 1]
-    finely: list[tuple[float, Noise]] = [(0.02, "label"), (0.1, "label"), (0.1, "flip")]
+    finely: list[tuple[float, Noise]] = [(0.02, "label"), (0.1, "label"), (0.1, "sign")]
     for strength, noise in finely:
         near = [
             (lr, m) for lr, m in product(useful, fine) if 0.03 < (lr * strength) ** 2 / m**3 < 30

@@ -35,9 +35,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Fresh at every step: a normal number times :math:`\varepsilon` on the target (``label``), its sign times
-#: :math:`\varepsilon` on the target (``flip``), or two independent normal numbers times :math:`\varepsilon` on the
+#: :math:`\varepsilon` on the target (``sign``), or two independent normal numbers times :math:`\varepsilon` on the
 #: gradient (``gaussian``).
-Noise = Literal["label", "flip", "gaussian"]
+Noise = Literal["label", "sign", "gaussian"]
 
 # Draws of one block of one chunk take half a megabyte: they stay in a core's cache.
 _RUNS_A_CHUNK = 32
@@ -201,7 +201,7 @@ class Runs:
 def label_draws(seed: int, setting: int, steps: int) -> Floats:
     """The standard normal numbers that :func:`simulate` multiplies by the label noise in one run.
 
-    With ``noise="flip"`` it multiplies their signs; with ``noise="gaussian"`` it takes two a step. They depend
+    With ``noise="sign"`` it multiplies their signs; with ``noise="gaussian"`` it takes two a step. They depend
     on the seed and on the position of the setting among the settings, and on nothing else: neither the number
     of threads nor the company of other runs changes a run.
 
@@ -287,7 +287,7 @@ def simulate(
     .. math:: b_{k+1} = \beta b_k + (u_k v_k - y - \varepsilon \xi_k) (v_k, u_k), \qquad
         (u, v)_{k+1} = (u, v)_k - \eta\, b_{k+1}.
 
-    ``noise="flip"`` takes the sign of :math:`\xi_k` in its place, a two-point noise of the same variance.
+    ``noise="sign"`` takes the sign of :math:`\xi_k` in its place, a two-point noise of the same variance.
     ``noise="gaussian"`` adds :math:`\varepsilon\, (\xi_k, \xi'_k)` to the gradient of the clean loss: as strong along
     the valley floor as across it.
 
@@ -337,7 +337,7 @@ def simulate(
 
     def streams(chunk: _Chunk) -> Sequence[_Source]:
         normal = [_stream(seed, chunk.setting) for seed in seed_list[chunk.members]]
-        return [_Signs(stream) for stream in normal] if noise == "flip" else normal
+        return [_Signs(stream) for stream in normal] if noise == "sign" else normal
 
     kicks = 2 if noise == "gaussian" else 1
     return _advanced(valley, settings, len(seed_list), fractions, records, kicks, streams)

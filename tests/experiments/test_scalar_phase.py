@@ -13,7 +13,7 @@ from flatter_lib.timescales import first_passage, settling_time
 from flatter_lib.valleys.scalar import ScalarValley, simulate
 
 
-@pytest.mark.parametrize("noise", ["label", "flip", "gaussian"])
+@pytest.mark.parametrize("noise", ["label", "sign", "gaussian"])
 @pytest.mark.parametrize("residual", [0.0, 0.5])
 def test_a_cell_holds_the_order_statistics_of_its_runs_whole_paths(noise, residual):
     cell = Configuration(0.1, 0.05, 0.1, noise, 19, 30, start_residual=residual)
@@ -79,7 +79,7 @@ def test_a_profile_has_each_cell_once_with_runs_of_its_own(profile):
     assert len({cell.seed for cell in cells}) == len(set(cells)) == len(cells)
     firsts = sorted(cell.seed for cell in cells)
     assert min(np.diff(firsts)) >= max(cell.runs for cell in cells)
-    assert {cell.noise for cell in cells} == {"label", "flip", "gaussian"}
+    assert {cell.noise for cell in cells} == {"label", "sign", "gaussian"}
     assert all(0 < cell.memory <= 1 for cell in cells)
 
 

@@ -232,10 +232,10 @@ def test_a_displaced_start_is_carried_to_the_start_by_gradient_flow(start, resid
     assert np.array_equal(runs.w[1, 1, 0], valley.initial)
 
 
-def test_a_flip_is_the_sign_of_the_draw():
+def test_sign_noise_is_the_sign_of_the_draw():
     settings = {"lr": 0.05, "momentum": 0.9, "label_noise": 0.2}
     signs = np.sign(label_draws(4, 0, 5000))
-    runs = simulate(VALLEY, **settings, steps=5000, seeds=[4], at=[3, 5000], noise="flip")
+    runs = simulate(VALLEY, **settings, steps=5000, seeds=[4], at=[3, 5000], noise="sign")
     assert np.array_equal(runs.w[0, 0], trajectory(VALLEY, **settings, draws=signs)[[3, 5000]])
 
 
@@ -263,7 +263,7 @@ def test_isotropic_noise_is_added_to_the_gradient_of_the_clean_loss():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"noise": "pink"}, "noise: one of label, flip, gaussian, got 'pink'"),
+        ({"noise": "pink"}, "noise: one of label, sign, gaussian, got 'pink'"),
         ({"start_residual": -1.3}, "residual: finite and above -target = -1.3, got -1.3"),
         ({"start_residual": np.nan}, "start_residual: must be finite, got nan"),
     ],
