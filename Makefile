@@ -11,8 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-BENCHMARKS := nqm
-.PHONY: help book test test-threads $(addprefix bench-,$(BENCHMARKS)) serve chapters doctor format clean clean-venv
+.PHONY: help book test test-threads bench-nqm bench-ensemble bench-sweep serve chapters doctor format clean clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -30,6 +29,12 @@ test-threads: $(READY) ## Execute every chapter with one thread and with two, an
 
 bench-nqm: $(READY) ## Time the figures of the noisy quadratic model beside the obvious method
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/nqm.py
+
+bench-ensemble: $(READY) ## Time ensembles beside a plain loop and beside this machine's matrix products
+	@$(BIN)/python benchmarks/ensemble.py
+
+bench-sweep: $(READY) ## Time what a sweep costs a run: driver and store
+	@$(BIN)/python benchmarks/sweep.py
 
 chapters: $(READY) ## List the chapters and whether each is fresh
 	@$(FLATTER) chapters
