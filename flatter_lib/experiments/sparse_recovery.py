@@ -39,8 +39,6 @@ _BLOCK = 2048
 _SEEDS_A_CELL = 10_000
 #: Largest curvature where gradient descent ends, problem 0 with 40 measurements, rounded.
 _CURVATURE = 22.9
-#: Steps of the longest run of plain descent.
-_LONGEST = 250_000
 
 
 @dataclass(frozen=True)
@@ -193,17 +191,19 @@ def _law(
     return cells
 
 
-def _tuned(strengths: Iterable[float], steps: Iterable[float], runs: int) -> list[Configuration]:
+def _tuned(
+    strengths: Iterable[float], steps: Iterable[float], runs: int, longest: int = 250_000
+) -> list[Configuration]:
     """Plain descent and heavy ball, each with step sizes (given as eta h) and momenta of its own to be tuned over.
 
-    Each makes 2.3 times the steps that its drift needs, heavy ball some more. Plain descent is left out at steps so
-    small that these are too many: twice the step size needs a quarter of them.
+    Each makes 2.3 times the steps that its drift needs, heavy ball some more. Plain descent is left out where it
+    would make more steps than ``longest``: twice the step size needs a quarter of them.
     """
     cells = []
     for strength in strengths:
         for lr in (float(f"{step / _CURVATURE:.4g}") for step in steps):
             plain = int(np.ceil(4 / (lr * strength) ** 2))
-            if plain <= _LONGEST:
+            if plain <= longest:
                 cells.append(
                     Configuration(40, 1, runs, lr, 1.0, strength, "every", plain, descended=True)
                 )
@@ -229,6 +229,15 @@ def _transition(measurements: Iterable[int], problems: int) -> list[Configuratio
             ),
         ]
     return cells
+
+
+def _longer(measurements: Iterable[int], problems: int) -> list[Configuration]:
+    """The runs with momentum of `_transition` on problems of each size, with four times the clock."""
+    return [
+        replace(cell, steps=4 * cell.steps)
+        for cell in _transition(measurements, problems)
+        if cell.memory < 1
+    ]
 
 
 def _public(runs: int) -> list[Configuration]:
@@ -269,6 +278,8 @@ PROFILES: Mapping[str, list[Configuration]] = {
             *_transition((10, 15, 20, 25, 30, 35, 40, 50), 40),
             *_public(16),
             *_tuned((0.1, 0.2, 0.4, 0.8, 1.6), (1.0, 0.5, 0.25), 16),
+            *_tuned((0.05, 0.025, 0.0125), (1.0,), 16, longest=1_000_000),
+            *_longer((10, 15, 20, 25, 30, 35, 40, 50), 40),
         ]
     ),
     "paper": _seeded(
