@@ -34,9 +34,9 @@ class MatrixLoss:
         >>> loss = MatrixLoss.observed(np.diag([2.0, 1.0]))
         >>> loss.value(np.zeros((2, 2)))
         2.5
-        >>> print(-loss.gradient(np.zeros((2, 2))))
-        [[2. 0.]
-         [0. 1.]]
+        >>> print(loss.gradient(np.eye(2)))
+        [[-1.  0.]
+         [ 0.  0.]]
     """
 
     truth: Matrix
