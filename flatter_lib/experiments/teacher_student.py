@@ -71,6 +71,8 @@ GAMMAS = (0.0, 1 / 2, 2 / 3, 0.8)
 #: Kappa at the middle step size: of laws that meet there, and on the side to which a smaller step carries each.
 KAPPA_MEETING = 1.0
 APART = {1 / 2: 0.05, 0.8: 4.0}
+#: The same for fixed momentum, gamma = 0.
+KAPPA_FIXED = 0.05
 #: Step sizes over the largest.
 LAW_STEPS = tuple(float(f"{0.7**i:.4g}") for i in range(7))
 SCAN_STEPS = LAW_STEPS[::2]
@@ -273,6 +275,8 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
             plain += own
             main += heavy
         chosen += _grouped(main, runs, seed) + _grouped(plain, few, seed + 10**6, together=1)
+        fixed = [c for c in law(activation, 0.0, KAPPA_FIXED) if c not in main]
+        chosen += _grouped(fixed, runs, seed + 4 * 10**6)
         here = ACTIVATIONS[activation]
         for j, c in enumerate(resting(activation)):
             unit = SAMPLES * here.slow * (c.memory / (c.lr * c.strength)) ** 2
