@@ -18,7 +18,7 @@ def start(width=4, size=1e-3, seed=0):
 
 
 def high_precision(sigma, U, t):
-    with mpmath.workdps(200):
+    with mpmath.workdps(600):
         rows, width = U.shape
         grown = [mpmath.expm1(2 * mpmath.mpf(s) * t) / s if s else 2 * mpmath.mpf(t) for s in sigma]
         inner = mpmath.eye(width)
@@ -73,13 +73,13 @@ def test_plateau_exponent_is_the_slope_of_random_starts():
     sizes = np.array([1e-8, 1e-11])
     for rank in (1, 2):
         near = [plateau(SIGMA, start(size=size), rank)[1] for size in sizes]
-        slope = np.diff(np.log(near)) / np.diff(np.log(sizes))
+        [slope] = np.diff(np.log(near)) / np.diff(np.log(sizes))
         assert slope == pytest.approx(plateau_exponent(*SIGMA[rank - 1 : rank + 1]), rel=0.01)
 
 
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_descent_exponent_is_that_of_gradient_descent(orthogonal):
-    sigma, lr, sizes = np.array([1.0, 0.6]), 0.3, np.array([1e-40, 1e-60])
+    sigma, lr, sizes = np.array([1.0, 0.85]), 0.3, np.array([1e-40, 1e-70])
     draws = np.random.default_rng(0).standard_normal((2, 2))
     U = sizes[:, None, None] * (np.linalg.qr(draws)[0] if orthogonal else draws)
     near = np.full(2, inf)
@@ -87,8 +87,8 @@ def test_descent_exponent_is_that_of_gradient_descent(orthogonal):
         W = U @ U.swapaxes(1, 2)
         near = np.minimum(near, np.linalg.norm(W - np.diag([1.0, 0.0]), axis=(1, 2)))
         U = U + lr * (sigma[:, None] * U - W @ U)
-    slope = np.diff(np.log(near)) / np.diff(np.log(sizes))
-    assert slope == pytest.approx(descent_exponent(1.0, 0.6, lr, orthogonal=orthogonal), rel=0.01)
+    [slope] = np.diff(np.log(near)) / np.diff(np.log(sizes))
+    assert slope == pytest.approx(descent_exponent(1.0, 0.85, lr, orthogonal=orthogonal), rel=0.01)
 
 
 def test_descent_exponent_becomes_that_of_the_flow():
@@ -179,6 +179,15 @@ def test_greedy_end_points_are_stationary_and_found_by_the_flow(depth):
         for w in (1e-2, 1e-4, 1e-6)
     ]
     assert near[0] > 1.5 * near[1] > 2.25 * near[2]
+
+
+@pytest.mark.parametrize(("depth", "learned"), [(2, [1.0, 0.0]), (3, [0.0, 0.5])])
+def test_a_diagonal_start_can_mislead_depth_three_but_not_depth_two(depth, learned):
+    loss = MatrixLoss.observed(np.diag([1.0, 0.5]))
+    path = flow(loss, balanced(1e-9 * np.diag([1.0, 30.0]), depth), 1e5, loss_below=1e-3)
+    wrong = [0.0, 0.5] if depth == 2 else [1.0, 0.0]
+    assert path.closest(np.diag(learned))[1] < 0.2
+    assert path.closest(np.diag(wrong))[1] > 0.4
 
 
 @pytest.mark.parametrize(
