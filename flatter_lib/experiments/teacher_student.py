@@ -81,6 +81,8 @@ SCAN_KAPPAS = tuple(float(f"{k:.3g}") for k in np.geomspace(0.12, 12, 8))
 TUNED_STRENGTHS: Mapping[str, tuple[float, ...]] = {"relu": (0.6, 1.2), "erf": (0.3, 0.6)}
 TUNED_STEPS = (1.0, 2.0)
 TUNED_KAPPAS = (0.03, 0.1, 0.3, 1.0, 3.0)
+#: Of heavy ball under strong noise, which wants less momentum.
+STRONG_KAPPAS = (0.001, 0.003, 0.01)
 #: Rest: times s with the noise on in units of the slow one, and then without, in effective steps.
 REST_TIMES = (0.5, 1.0, 2.0)
 REST = 300.0
@@ -203,8 +205,8 @@ def tuned(activation: str, strength: float) -> tuple[list[Cell], list[Cell]]:
         Cell(activation, float(f"{ACTIVATIONS[activation].lr * step:.4g}"), 1.0, strength)
         for step in (TUNED_STEPS if strongest else TUNED_STEPS[-1:])
     ]
-    heavy = [cell(activation, s, strength, k) for s in TUNED_STEPS for k in TUNED_KAPPAS]
-    return plain, heavy
+    kappas = (*TUNED_KAPPAS, *STRONG_KAPPAS)
+    return plain, [cell(activation, s, strength, k) for k in kappas for s in TUNED_STEPS]
 
 
 def resting(activation: str) -> list[Cell]:
@@ -269,14 +271,17 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
         main = [c for gamma in GAMMAS for c in law(activation, gamma, KAPPA_MEETING)]
         main += [c for gamma, kappa in APART.items() for c in law(activation, gamma, kappa)]
         main += [c for step in SCAN_STEPS for c in scan(activation, step)]
-        plain = []
+        plain, strong = [], []
         for strength in TUNED_STRENGTHS[activation]:
             own, heavy = tuned(activation, strength)
+            usual = len(TUNED_KAPPAS) * len(TUNED_STEPS)
             plain += own
-            main += heavy
+            main += heavy[:usual]
+            strong += heavy[usual:]
         chosen += _grouped(main, runs, seed) + _grouped(plain, few, seed + 10**6, together=1)
         fixed = [c for c in law(activation, 0.0, KAPPA_FIXED) if c not in main]
         chosen += _grouped(fixed, runs, seed + 4 * 10**6)
+        chosen += _grouped(strong, runs, seed + 5 * 10**6)
         here = ACTIVATIONS[activation]
         for j, c in enumerate(resting(activation)):
             unit = SAMPLES * here.slow * (c.memory / (c.lr * c.strength)) ** 2
