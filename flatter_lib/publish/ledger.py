@@ -20,7 +20,17 @@ from flatter_lib.publish.project import BookError, Chapter, Project
 REQUIRED = ("id", "paper", "place", "statement")
 OPTIONAL = ("measured", "expect", "caveat", "untested")
 #: Any of these in a row's ``where`` says how large the sample was.
-SAMPLE_SIZES = ("runs", "seeds", "trials", "samples", "points", "settings")
+SAMPLE_SIZES = (
+    "runs",
+    "seeds",
+    "trials",
+    "samples",
+    "points",
+    "settings",
+    "problems",
+    "instances",
+    "teachers",
+)
 
 
 @dataclass(frozen=True)
