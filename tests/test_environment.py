@@ -103,8 +103,8 @@ def test_jupyter_book_stays_below_2() -> None:
     assert book.specifier.contains(Version(PINS["jupyter-book"]))
 
 
-def test_the_test_extra_brings_the_books() -> None:
-    assert "flatter-lib[book]" in [str(r) for r in declared("test")]
+def test_the_test_extra_brings_the_books_and_the_clusters() -> None:
+    assert "flatter-lib[book,cluster]" in [str(r) for r in declared("test")]
 
 
 def test_conda_supplies_the_same_python_and_pip_the_rest() -> None:
