@@ -62,7 +62,8 @@ def test_no_step_before_reaches_the_target_and_this_one_does(
         # As shallow a dip as can be told from rounding.
         target = least * (1 + 10.0 ** (-11 + 9 * place))
     else:
-        target = 0.1 * least * (most / (0.1 * least)) ** place if least > 0 else most * place
+        # Below that the ratio overflows.
+        target = 0.1 * least * (most / (0.1 * least)) ** place if least > 1e-290 else most * place
     assume(target > 0)
     found = steps_to_target(model, target, **setting)
     reached = np.flatnonzero(curve <= target)
