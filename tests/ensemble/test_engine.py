@@ -22,12 +22,14 @@ GRID = {"lr": [0.002, 0.01, 0.005], "momentum": [0.9, 0.0, 0.5], "label_noise": 
 measured = functools.partial(run, SENSING, start=START, observe=("loss", "trace", "distance"))
 
 
-def same(first, second):
-    assert np.array_equal(first.steps, second.steps)
-    assert np.array_equal(first.diverged, second.diverged)
-    assert np.array_equal(first.final, second.final, equal_nan=True)
-    for name, values in first.values.items():
-        assert np.array_equal(values, second.values[name], equal_nan=True)
+def differences(first, second):
+    """What of two results is not equal to the last bit, by name."""
+    parts = [
+        (name, getattr(first, name), getattr(second, name))
+        for name in ("steps", "diverged", "final")
+    ]
+    parts += [(name, values, second.values[name]) for name, values in first.values.items()]
+    return [name for name, one, other in parts if not np.array_equal(one, other, equal_nan=True)]
 
 
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name != "module"])
@@ -36,8 +38,8 @@ def test_bits_do_not_depend_on_the_chunks(name):
     arguments = {"steps": 40, "seeds": 67, "batch_size": 3, **GRID}
     whole = run(problem, **arguments, chunk=512)
     for chunk in (64, 128):
-        same(whole, run(problem, **arguments, chunk=chunk))
-    same(whole, run(problem, **arguments))
+        assert differences(whole, run(problem, **arguments, chunk=chunk)) == []
+    assert differences(whole, run(problem, **arguments)) == []
 
 
 def test_pieces_use_one_thread_each_and_leave_the_number_as_it_was():
@@ -67,7 +69,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    same(*results)
+    assert differences(*results) == []
 
 
 def test_threads_do_not_disturb_each_other_in_one_module():
@@ -79,7 +81,7 @@ def test_threads_do_not_disturb_each_other_in_one_module():
             results.append(run(PROBLEMS["module"], steps=60, seeds=3, chunk=2, every=5, **GRID))
     finally:
         torch.set_num_threads(before)
-    same(*results)
+    assert differences(*results) == []
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -27,6 +27,8 @@ from flatter_lib.experiments.matrix_sensing import (
 )
 from flatter_lib.valleys.sensing import MatrixSensing
 
+from .paths import times
+
 SMALL = Configuration(
     lr=(0.03, 0.03),
     memory=(0.06, 1.0),
@@ -65,16 +67,6 @@ def paths(c, cell):
             ((f - target).square().sum() / (2 * c.measurements)).backward()
             optimizer.step()
     return traces, errors
-
-
-def times(path, level):
-    """First step at or below the level, and the step after the last one above it, in plain Python."""
-    below = [k for k, x in enumerate(path) if x <= level]
-    above = [k for k, x in enumerate(path) if x > level]
-    first = below[0] if below else np.nan
-    if not above:
-        return first, 0
-    return first, above[-1] + 1 if above[-1] + 1 < len(path) else np.nan
 
 
 def test_a_cell_holds_the_times_of_its_runs_whole_paths():

@@ -29,6 +29,8 @@ from flatter_lib.experiments.teacher_student import (
     tuned,
 )
 
+from .paths import times
+
 SMALL = Configuration("erf", (0.3, 0.24), (0.15, 0.4), 0.6, 400, 3, 7, rests=True)
 
 
@@ -69,16 +71,6 @@ def path_of(c, i, j):
             seen.append((trace(w.detach(), x, c.activation), float(problem.test_error(w.detach()))))
     rest = (trace(w.detach(), x, c.activation), float(problem.test_error(w.detach())))
     return np.array(seen).T, rest
-
-
-def times(path, level):
-    """First step at or below the level, and the step after the last one above it, in plain Python."""
-    below = [k for k, value in enumerate(path) if value <= level]
-    above = [k for k, value in enumerate(path) if value > level]
-    first = below[0] if below else np.nan
-    if not above:
-        return first, 0
-    return first, above[-1] + 1 if above[-1] + 1 < len(path) else np.nan
 
 
 def test_a_cell_holds_the_times_of_its_runs_whole_paths():
