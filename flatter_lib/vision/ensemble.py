@@ -13,77 +13,14 @@ targets and B images are drawn with replacement, that noise has mean zero and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 
 from flatter_lib.vision.networks import unflatten
-
-Parameters = Mapping[str, Tensor]
-Loss = Callable[[Parameters, Tensor, Tensor], Tensor]
-
-
-def squared_loss(
-    network: nn.Module, parameters: Parameters, inputs: Tensor, targets: Tensor
-) -> Tensor:
-    r"""Half the squared error of an input, averaged over the inputs: :math:`\frac{1}{2n} \sum_i |f(x_i) - y_i|^2`.
-
-    Args:
-        network: maps (n, components) to (n, outputs).
-        parameters: its named parameters.
-        inputs: shape (n, components).
-        targets: shape (n, outputs).
-
-    Returns:
-        A scalar.
-    """
-    outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
-    residual = outputs - targets
-    return 0.5 * (residual * residual).sum() / inputs.shape[0]
-
-
-def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Share of the inputs whose largest output is that of their label.
-
-    Args:
-        network: maps (n, components) to (n, outputs).
-        parameters: its named parameters.
-        inputs: shape (n, components).
-        labels: integer classes, shape (n,).
-
-    Returns:
-        A float64 scalar.
-    """
-    outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
-    return (outputs.argmax(-1) == labels).double().mean()
-
-
-def evaluate(
-    network: nn.Module, weights: Tensor, quantity: Callable[[Parameters], Tensor]
-) -> NDArray[np.float64]:
-    """A quantity of every run, one run after another, so that no more memory is needed than for one.
-
-    Args:
-        network: gives the parameters their names and shapes.
-        weights: shape (R, P).
-        quantity: maps named parameters to a scalar.
-
-    Returns:
-        float64, shape (R,).
-
-    Examples:
-        >>> network = nn.Sequential(nn.Linear(1, 1))
-        >>> weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-        >>> evaluate(network, weights, lambda parameters: parameters["0.bias"].sum())
-        array([2., 4.])
-    """
-    with torch.no_grad():
-        values = [float(quantity(unflatten(network, w))) for w in weights]
-    return np.array(values)
+from flatter_lib.vision.objective import Loss, squared_loss
 
 
 class Ensemble:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from flatter_lib.curvature import gauss_newton_trace
+from flatter_lib.vision.ensemble import Ensemble
 from flatter_lib.vision.networks import MLP, flatten, unflatten
-from flatter_lib.vision.train import Ensemble, accuracy, evaluate, squared_loss
+from flatter_lib.vision.objective import accuracy, evaluate, squared_loss
 
 INPUTS, OUTPUTS, IMAGES = 6, 3, 20
 SETTINGS = [(0.05, 0.0, 0.3), (0.05, 0.9, 0.0), (0.002, 0.97, 1.0), (0.1, 0.5, 0.3)]
