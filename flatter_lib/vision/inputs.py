@@ -1,0 +1,110 @@
+"""Images as what a network is given: a few of them, made coarser if wanted, standardised, with one-hot targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, one_hot
+
+if TYPE_CHECKING:
+    from flatter_lib.vision.data import Images
+
+#: Of every data set of the catalogue.
+CLASSES = 10
+
+
+class Inputs(NamedTuple):
+    """Training and test images of one experiment.
+
+    Attributes:
+        x: training inputs, (n, channels, height, width), or (n, pixels) if flat.
+        labels: their classes, int64, (n,).
+        targets: the same, one-hot, (n, 10), in the inputs' dtype.
+        x_test: test inputs, standardised as the training inputs are.
+        labels_test: their classes, int64.
+    """
+
+    x: Tensor
+    labels: Tensor
+    targets: Tensor
+    x_test: Tensor
+    labels_test: Tensor
+
+
+def standardized(
+    images: Images,
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    pool: int = 1,
+    flat: bool = False,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Inputs:
+    r"""Choose images at random, and centre and scale their pixels by the chosen training images.
+
+    Flat inputs are centred pixel by pixel and divided by one standard deviation, that of all pixels; images are
+    centred and divided channel by channel, as is usual for convolutions. Whatever is drawn depends on ``seed`` alone.
+
+    Args:
+        images: a data set.
+        train: how many training images; None for all of them.
+        test: how many test images; None for all of them.
+        pool: side of the blocks of pixels that are averaged into one; must divide the side of the images.
+        flat: whether an input is a row of pixels, as for an MLP, or channels x height x width.
+        seed: of the choice.
+        device: where the tensors are.
+        dtype: of inputs and targets.
+
+    Raises:
+        ValueError: if there are not as many images, or ``pool`` does not divide their side.
+
+    Examples:
+        >>> from flatter_lib.vision.data import Images
+        >>> grey = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
+        >>> labels = np.array([3, 1, 4, 1])
+        >>> few = standardized(Images(grey, labels, grey, labels, name="toy", source="made up"), train=2, pool=3)
+        >>> few.x.shape, few.targets.argmax(-1).equal(few.labels), abs(few.x.mean().item()) < 1e-6
+        (torch.Size([2, 1, 2, 2]), True, True)
+    """
+    generator = np.random.default_rng(seed)
+    rows = _chosen("train", len(images.train_labels), train, generator)
+    rows_test = _chosen("test", len(images.test_labels), test, generator)
+    x = _pixels(images.train_images[rows], pool).to(device, dtype)
+    x_test = _pixels(images.test_images[rows_test], pool).to(device, dtype)
+    if flat:
+        x, x_test = x.flatten(1), x_test.flatten(1)
+        centre = x.mean(0)
+        spread = (x - centre).std()
+    else:
+        spread, centre = torch.std_mean(x, dim=(0, 2, 3), keepdim=True)
+    labels = torch.from_numpy(images.train_labels[rows]).to(device)
+    return Inputs(
+        (x - centre) / spread,
+        labels,
+        one_hot(labels, CLASSES).to(dtype),
+        (x_test - centre) / spread,
+        torch.from_numpy(images.test_labels[rows_test]).to(device),
+    )
+
+
+def _chosen(
+    name: str, there: int, wanted: int | None, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    if wanted is not None and not 1 <= wanted <= there:
+        raise ValueError(f"{name}: must be between 1 and {there} images, got {wanted}")
+    return generator.permutation(there)[:wanted]
+
+
+def _pixels(images: NDArray[np.uint8], pool: int) -> Tensor:
+    """Channels x height x width, in [0, 1], float32."""
+    side: Any = images.shape[1:3]
+    if pool < 1 or any(length % pool for length in side):
+        raise ValueError(f"pool: must divide {' and '.join(map(str, side))}, got {pool}")
+    stacked = torch.from_numpy(images).reshape(len(images), *side, -1).permute(0, 3, 1, 2)
+    return avg_pool2d(stacked.contiguous().float() / 255, pool)
