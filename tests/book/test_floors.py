@@ -35,7 +35,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 #: Packages whose ``__init__`` is their public face: it imports from its own modules, and from nowhere else.
-FACES = ("flatter_lib.ensemble", "flatter_lib.heavy_ball", "flatter_lib.nqm", "flatter_lib.results")
+FACES = (
+    "flatter_lib.ensemble",
+    "flatter_lib.heavy_ball",
+    "flatter_lib.nqm",
+    "flatter_lib.results",
+    "flatter_lib.vision.data",
+)
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flatter_lib.vision.fetch import debian_package, torchvision_download
-from flatter_lib.vision.layouts import IdxFile, IdxFiles, Layout
+from flatter_lib.vision.data.fetch import debian_package, torchvision_download
+from flatter_lib.vision.data.layouts import IdxFile, IdxFiles, Layout
 
 
 @dataclass(frozen=True)

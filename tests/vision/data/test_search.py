@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from flatter_lib.vision.data import DataError, Location, data_root, find, get, load, status
-from flatter_lib.vision.datasets import Dataset, Place, Source
-from flatter_lib.vision.fetch import FetchError
-from flatter_lib.vision.layouts import Arrays, IdxFile, IdxFiles
+from flatter_lib.vision.data.datasets import Dataset, Place, Source
+from flatter_lib.vision.data.fetch import FetchError
+from flatter_lib.vision.data.layouts import Arrays, IdxFile, IdxFiles
 
 NAMES = (
     "train-images-idx3-ubyte",

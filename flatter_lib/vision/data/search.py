@@ -15,11 +15,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from flatter_lib.vision.datasets import Dataset, Place, Source
-from flatter_lib.vision.datasets import catalogue as catalogue
-from flatter_lib.vision.fetch import FetchError
-from flatter_lib.vision.layouts import Arrays, Layout
-from flatter_lib.vision.layouts import DataError as DataError
+from flatter_lib.vision.data.datasets import Dataset, Place, Source, catalogue
+from flatter_lib.vision.data.fetch import FetchError
+from flatter_lib.vision.data.layouts import Arrays, DataError, Layout
 
 
 @dataclass(frozen=True, eq=False)

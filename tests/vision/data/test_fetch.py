@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flatter_lib.vision import fetch
-from flatter_lib.vision.fetch import FetchError, debian_package, torchvision_download
+from flatter_lib.vision.data import fetch
+from flatter_lib.vision.data.fetch import FetchError, debian_package, torchvision_download
 
 INSTALLED = "usr/share/datasets/tiny"
 

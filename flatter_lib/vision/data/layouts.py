@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flatter_lib.vision import idx
+from flatter_lib.vision.data import idx
 
 
 class DataError(Exception):
