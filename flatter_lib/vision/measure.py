@@ -1,0 +1,196 @@
+r"""What is looked at while a network trains, and when: loss, accuracy, Tr H with its error, the steepest direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from flatter_lib.curvature import (
+    TraceEstimate,
+    gauss_newton_top_eigenvalue,
+    gauss_newton_trace_estimate,
+    hutchinson_trace,
+)
+from flatter_lib.vision.inputs import Inputs
+from flatter_lib.vision.networks import flatten, unflatten
+from flatter_lib.vision.train import Loss, half_squared_error
+
+#: Images that pass through a network together.
+CHUNK = 256
+
+
+class Look(NamedTuple):
+    """What was seen of a network at one time.
+
+    Attributes:
+        loss: on clean training targets.
+        accuracy: on the test images, as a share.
+        trace: Tr G of the training loss, with its standard error.
+        top: largest eigenvalue of G; None if it was not asked for.
+    """
+
+    loss: float
+    accuracy: float
+    trace: TraceEstimate
+    top: float | None
+
+
+def log_spaced(last: int, per_decade: int = 10) -> list[int]:
+    """Steps at which to look: 0, 1, ... to the last, each about the same factor after the one before.
+
+    Args:
+        last: at least 1.
+        per_decade: looks between a step and ten times it.
+
+    Raises:
+        ValueError: if a number is below 1.
+
+    Examples:
+        >>> log_spaced(100, per_decade=4)
+        [0, 1, 2, 3, 6, 10, 18, 32, 56, 100]
+    """
+    if last < 1 or per_decade < 1:
+        raise ValueError(f"last, per_decade: must be at least 1, got {last} and {per_decade}")
+    count = int(np.ceil(np.log10(last) * per_decade)) + 1
+    times = np.geomspace(1, last, max(count, 1)).round().astype(int)
+    return sorted({0, last, *times.tolist()})
+
+
+def mean_loss(
+    network: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss = half_squared_error
+) -> float:
+    """The mean loss, in evaluation mode.
+
+    Args:
+        network: left in the mode it was in.
+        inputs: (n, ...).
+        targets: (n, K).
+        loss: of outputs and targets, a mean over images.
+    """
+    parts = _outputs(network, inputs)
+    total = sum(
+        float(loss(f.to(y.dtype), y)) * len(f)
+        for f, y in zip(parts, torch.split(targets, CHUNK), strict=True)
+    )
+    return total / len(inputs)
+
+
+def accuracy(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Share of the inputs whose largest output is that of their label, in evaluation mode.
+
+    Args:
+        network: left in the mode it was in.
+        inputs: (n, ...).
+        labels: int64, (n,).
+    """
+    parts = zip(_outputs(network, inputs), torch.split(labels, CHUNK), strict=True)
+    right = sum(int((f.argmax(-1) == y).sum()) for f, y in parts)
+    return right / len(inputs)
+
+
+def hessian_trace(
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    probes: int,
+    generator: np.random.Generator,
+    loss: Loss = half_squared_error,
+) -> TraceEstimate:
+    """Tr H of any loss at the network's weights, by Hutchinson; in evaluation mode.
+
+    Args:
+        network: its weights are where the trace is taken.
+        inputs: (n, ...).
+        targets: (n, K).
+        probes: random vectors, at least 2; each costs two backward passes.
+        generator: of the vectors.
+        loss: of outputs and targets.
+    """
+
+    def of(w: Tensor) -> Tensor:
+        outputs = functional_call(network, unflatten(network, w), (inputs,))
+        return loss(outputs, targets)
+
+    with _evaluated(network):
+        return hutchinson_trace(of, flatten(network), probes=probes, generator=generator, chunk=1)
+
+
+def look(
+    network: nn.Module,
+    data: Inputs,
+    *,
+    probes: int,
+    seed: int,
+    images: int | None = None,
+    top: bool = False,
+) -> Look:
+    r"""Look at a network, in evaluation mode.
+
+    The trace is that of G, by random signs on the outputs: where every target is fitted it is Tr H, and with ReLU and
+    no normalisation it is Tr H anywhere (`flatter_lib.curvature`). The same seed gives the same signs.
+
+    Args:
+        network: left in the mode it was in.
+        data: training and test images.
+        probes: of the trace.
+        seed: of the probes.
+        images: how many training images curvature is taken over, the first; None for all.
+        top: whether the largest eigenvalue of G is wanted too.
+    """
+    x = data.x[:images]
+    generator = np.random.default_rng(seed)
+    with _evaluated(network):
+        return Look(
+            mean_loss(network, data.x, data.targets),
+            accuracy(network, data.x_test, data.labels_test),
+            gauss_newton_trace_estimate(
+                network, x, probes=probes, generator=generator, chunk=CHUNK
+            ),
+            gauss_newton_top_eigenvalue(network, dict(network.named_parameters()), x)
+            if top
+            else None,
+        )
+
+
+@contextmanager
+def weights_of(network: nn.Module, weights: Sequence[Tensor]) -> Iterator[None]:
+    """Within it, the network has these weights instead of its own, and then its own again.
+
+    Args:
+        network: its buffers stay as they are.
+        weights: in the order of its parameters, as `flatter_lib.vision.train.Training.mean_weights` gives them.
+    """
+    own = [p.detach().clone() for p in network.parameters()]
+    _copy(network, weights)
+    try:
+        yield
+    finally:
+        _copy(network, own)
+
+
+def _copy(network: nn.Module, weights: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for p, w in zip(network.parameters(), weights, strict=True):
+            p.copy_(w)
+
+
+def _outputs(network: nn.Module, inputs: Tensor) -> list[Tensor]:
+    with _evaluated(network), torch.no_grad():
+        return [network(part) for part in torch.split(inputs, CHUNK)]
+
+
+@contextmanager
+def _evaluated(network: nn.Module) -> Iterator[None]:
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)
