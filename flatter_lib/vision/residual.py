@@ -1,0 +1,200 @@
+r"""The residual network of the book's colour images: ResNet-18 in its form for small images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from flatter_lib.vision.normalization import Normalization, normalization
+
+STAGE_CHANNELS = (64, 128, 256, 512)
+BLOCKS_PER_STAGE = 2
+
+
+class BasicBlock(nn.Module):
+    r"""Two 3x3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385, Fig. 2 and Eqs. 1 and 2).
+
+    .. math:: y = \mathrm{relu}\bigl(s(x) + N_2 W_2 * \mathrm{relu}(N_1 W_1 * x)\bigr)
+
+    with normalisations N and the shortcut s: the identity where the shape stays, else a normalised 1x1 convolution.
+    :class:`ResNet18` makes the layers.
+    """
+
+    def __init__(
+        self,
+        conv1: nn.Module,
+        norm1: nn.Module,
+        conv2: nn.Module,
+        norm2: nn.Module,
+        shortcut: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = conv1, norm1
+        self.conv2, self.norm2 = conv2, norm2
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output, shape (n, channels, height / stride, width / stride), rounded up."""
+        inner = nn.functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        return nn.functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
+
+
+class ResNet18(nn.Module):
+    r"""ResNet-18 for small images (He et al. 2016, arXiv:1512.03385), with a width and a choice of normalisation.
+
+    The four stages of two basic blocks are those of the paper's 18-layer network for ImageNet (its Table 1), with
+    1x1 convolutions where a shortcut changes shape (its option B). For images of 32x32 pixels and less, the first
+    convolution is 3x3 with stride 1 instead of 7x7 with stride 2, and no max-pooling follows: the usual "CIFAR form",
+    which is not one of the paper's own, thinner networks for CIFAR-10. A global average pool and a linear head end it.
+
+    ``width`` multiplies the channels 64, 128, 256, 512 of the stages, each rounded to the nearest integer and at
+    least 1.
+
+    Initial weights of convolutions are normal with mean 0 and variance 2 / fan_in (He et al. 2015, arXiv:1502.01852,
+    Eq. 10), those of the head normal with variance 1 / fan_in (our choice); biases are zero, and affine maps of
+    normalisations the identity. Without normalisation the convolutions have biases, and the initial scales are two of
+    Fixup's rules (Zhang, Dauphin and Ma 2019, arXiv:1901.09321):
+
+    - the last convolution of each residual branch starts at zero (from their rule 1);
+    - the first convolution of each branch is multiplied by :math:`L^{-1/(2m-2)} = 8^{-1/2}`, for L = 8 branches of
+      m = 2 convolutions (their rule 2).
+
+    That is all of Fixup that is used here, by our choice: the head is not zero, so that the outputs respond to their
+    inputs from the start; and there are no scalar multipliers and no scalar biases (their rule 3), but the usual
+    biases, one per output channel. At the start the branches are silent, and the second moment of the signal is kept by
+    the stem and the shortcuts.
+
+    Every activation is a ReLU. Without normalisation, therefore, each output is piecewise linear in each single weight:
+    the diagonal of an output's Hessian is zero wherever it exists, and for any loss of the outputs the trace of the
+    loss's Hessian H equals that of its Gauss-Newton matrix G, Tr H = Tr G. (With batch normalisation in training, or
+    with group normalisation, that is not so: the statistics depend on the weights.)
+
+    Args:
+        width: multiplier of the number of channels, above 0.
+        outputs: components of one output, at least 1.
+        inputs: channels of the images, at least 1.
+        normalization: ``none``, ``batch``, ``ghost`` or ``group``, see :func:`~.normalization.normalization`.
+        ghost_batch: images in a chunk of ghost batch normalisation.
+        groups: groups of group normalisation; must divide the channels of every stage.
+        generator: source of the initial weights, on the CPU: the same weights on every device.
+        device: where the parameters are.
+        dtype: their type.
+
+    Raises:
+        ValueError: if ``width`` is not above 0 and finite, another size is below 1, ``normalization`` is none of the
+            four, or ``groups`` does not divide the channels.
+
+    Examples:
+        >>> network = ResNet18(1 / 16, inputs=1, generator=torch.Generator().manual_seed(0))
+        >>> sum(p.numel() for p in network.parameters())
+        44550
+        >>> network(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        outputs: int = 10,
+        inputs: int = 3,
+        normalization: Normalization = "batch",
+        *,
+        ghost_batch: int = 32,
+        groups: int = 8,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if not 0 < width < math.inf:
+            raise ValueError(f"width: must be above 0 and finite, got {width}")
+        for name, size in {"outputs": outputs, "inputs": inputs}.items():
+            if size < 1:
+                raise ValueError(f"{name}: must be at least 1, got {size}")
+        super().__init__()
+        layers = _Layers(normalization, ghost_batch, groups, generator, device, dtype)
+        channels = [max(1, round(width * base)) for base in STAGE_CHANNELS]
+        self.conv1 = layers.convolution(inputs, channels[0], 3)
+        self.norm1 = layers.norm(channels[0])
+        blocks: list[nn.Module] = []
+        for stage, (before, after) in enumerate(pairwise([channels[0], *channels])):
+            blocks.append(layers.block(before, after, stride=1 if stage == 0 else 2))
+            blocks += [layers.block(after, after) for _ in range(BLOCKS_PER_STAGE - 1)]
+        self.blocks = nn.Sequential(*blocks)
+        self.head = layers.linear(channels[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs, shape (n, outputs), for images of shape (n, inputs, height, width), any height and width."""
+        x = nn.functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        outputs: Tensor = self.head(self.blocks(x).mean((2, 3)))
+        return outputs
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Makes initialised layers, all of one kind of normalisation, drawing from one generator in the order of calls."""
+
+    kind: Normalization
+    ghost_batch: int
+    groups: int
+    generator: torch.Generator
+    device: torch.device | str
+    dtype: torch.dtype
+
+    def norm(self, channels: int) -> nn.Module:
+        return normalization(
+            self.kind,
+            channels,
+            ghost_batch=self.ghost_batch,
+            groups=self.groups,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+    def convolution(
+        self, before: int, after: int, size: int, stride: int = 1, *, scale: float = 1.0
+    ) -> nn.Module:
+        # skip_init: nn.Conv2d would draw its weights from torch's global generator.
+        layer = skip_init(  # type: ignore[no-untyped-call]
+            nn.Conv2d,
+            before,
+            after,
+            size,
+            stride=stride,
+            padding=size // 2,
+            bias=self.kind == "none",
+            device=self.device,
+            dtype=self.dtype,
+        )
+        return self._initialised(layer, scale * math.sqrt(2 / (before * size**2)))
+
+    def linear(self, before: int, after: int) -> nn.Module:
+        layer = skip_init(nn.Linear, before, after, device=self.device, dtype=self.dtype)  # type: ignore[no-untyped-call]
+        return self._initialised(layer, math.sqrt(1 / before))
+
+    def block(self, before: int, after: int, stride: int = 1) -> BasicBlock:
+        branches = len(STAGE_CHANNELS) * BLOCKS_PER_STAGE
+        first, last = (branches**-0.5, 0.0) if self.kind == "none" else (1.0, 1.0)
+        shortcut: nn.Module = nn.Identity()
+        layers = (
+            self.convolution(before, after, 3, stride, scale=first),
+            self.norm(after),
+            self.convolution(after, after, 3, scale=last),
+            self.norm(after),
+        )
+        if (before, stride) != (after, 1):
+            shortcut = nn.Sequential(self.convolution(before, after, 1, stride), self.norm(after))
+        return BasicBlock(*layers, shortcut)
+
+    def _initialised(self, layer: nn.Module, std: float) -> nn.Module:
+        weight = layer.get_parameter("weight")
+        draw = torch.randn(weight.shape, generator=self.generator, dtype=self.dtype)
+        with torch.no_grad():
+            weight.copy_(draw * std)
+            if isinstance(layer.bias, Tensor):
+                layer.bias.zero_()
+        return layer
