@@ -24,6 +24,9 @@ from flatter_lib import experiments, fingerprint
 from flatter_lib.results.record import configuration_of, key
 
 PROFILES = ("smoke", "laptop", "paper")
+#: Finds and decodes images. A run names its data by the hash of their content, so it matters to no result how they
+#: came here.
+UNCOUNTED = "flatter_lib.vision.data"
 
 
 class SweepError(Exception):
@@ -73,6 +76,8 @@ class Experiment:
     def source(self) -> str:
         """The hash of the code that a run is computed with: its module and what that uses of this library.
 
+        Except for what finds and decodes images: runs name their data by the hash of their content.
+
         Raises:
             SweepError: if some of that code is not Python.
         """
@@ -82,7 +87,12 @@ class Experiment:
         except SyntaxError as error:
             file = Path(str(error.filename)).name
             raise SweepError(f"{file}, line {error.lineno}: not Python: {error.msg}") from None
-        return fingerprint.digest(used)
+        counted = {
+            name: content
+            for name, content in used.items()
+            if not f"{name}.".startswith(f"{UNCOUNTED}.")
+        }
+        return fingerprint.digest(counted)
 
     def commit(self) -> str:
         """The commit of the checkout that the module is in, if it is in one."""

@@ -116,3 +116,19 @@ def test_the_stationary_law_holds() -> None:
     np.testing.assert_allclose(ratios, 1.0, atol=0.04)
     assert len(set(ratios)) == len(settings)
     assert stationary_law.run(settings[0]) == stationary_law.run(settings[0])
+
+
+def test_how_images_are_found_matters_to_no_run(
+    module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def digest(used: dict[str, str]) -> str:
+        counted.extend(used)
+        return ""
+
+    monkeypatch.setattr("flatter_lib.fingerprint.digest", digest)
+    importing = "    import flatter_lib.vision.data\n    import flatter_lib.timescales"
+    find(module(SOUND.replace("    from flatter_lib import heavy_ball", importing))).source()
+    assert "flatter_lib.timescales" in counted
+    assert not [name for name in counted if name.startswith("flatter_lib.vision.data")]
