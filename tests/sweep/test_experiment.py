@@ -121,14 +121,11 @@ def test_the_stationary_law_holds() -> None:
 def test_how_images_are_found_matters_to_no_run(
     module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted: list[str] = []
-
-    def digest(used: dict[str, str]) -> str:
-        counted.extend(used)
-        return ""
-
-    monkeypatch.setattr("flatter_lib.fingerprint.digest", digest)
-    importing = "    import flatter_lib.vision.data\n    import flatter_lib.timescales"
-    find(module(SOUND.replace("    from flatter_lib import heavy_ball", importing))).source()
-    assert "flatter_lib.timescales" in counted
-    assert not [name for name in counted if name.startswith("flatter_lib.vision.data")]
+    used = {"flatter_lib.vision": "a", "flatter_lib.vision.data.copies": "b"}
+    monkeypatch.setattr("flatter_lib.fingerprint.closure", lambda *_: used)
+    experiment = find(module(SOUND))
+    before = experiment.source()
+    used["flatter_lib.vision.data.copies"] = "c"
+    assert experiment.source() == before
+    used["flatter_lib.vision"] = "c"
+    assert experiment.source() != before

@@ -30,15 +30,16 @@ class FetchError(Exception):
     """This way did not work, here and now: a few words that say why; another way may."""
 
 
-def torchvision_download(dataset: str, into: Path) -> Path:
+def torchvision_download(dataset: str, kept: str, into: Path) -> Path:
     """Fetch a data set with torchvision's own download.
 
     Args:
         dataset: the class of ``torchvision.datasets``, for instance ``"FashionMNIST"``.
+        kept: the folder in which torchvision keeps its files, for instance ``"FashionMNIST/raw"``.
         into: an existing folder.
 
     Returns:
-        The folder that holds the files, ``into / dataset / "raw"``.
+        The folder that holds the files.
 
     Raises:
         FetchError: if torchvision is missing, or its download fails.
@@ -48,7 +49,7 @@ def torchvision_download(dataset: str, into: Path) -> Path:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         reason = re.sub(r"\w+://\S+", "...", lines[-1].strip(" <>")) if lines else "no reason given"
         raise FetchError(reason)
-    return into / dataset / "raw"
+    return into / kept
 
 
 def debian_package(package: str, installed: str, into: Path) -> Path:

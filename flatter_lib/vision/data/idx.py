@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def header(axes: int) -> int:
+    """The length of the header of an array with so many axes, in bytes."""
+    return 4 + 4 * axes
+
+
 def decode(content: bytes) -> NDArray[np.uint8]:
     """The array in an IDX file of unsigned bytes, the only type that MNIST and its relatives use.
 
@@ -30,7 +35,7 @@ def decode(content: bytes) -> NDArray[np.uint8]:
     if content[:3] != b"\0\0\x08" or len(content) < 4:
         start = content[:4].hex(" ") or "nothing"
         raise ValueError(f"not an IDX file of unsigned bytes: it starts with {start}, not 00 00 08")
-    first = 4 + 4 * content[3]
+    first = header(content[3])
     if len(content) < first:
         raise ValueError(f"truncated: {len(content)} bytes, shorter than its header")
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", offset=4, count=content[3]))
