@@ -1,0 +1,109 @@
+"""Crops and flips against torchvision's, image by image with the same draws; what they leave alone."""
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import functional
+
+from flatter_lib.vision.augment import crop_and_flip
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n: int, channels: int, height: int, width: int) -> Tensor:
+    return torch.randn(n, channels, height, width, generator=seeded(1))
+
+
+def one_by_one(inputs: Tensor, generator: torch.Generator, padding: int, flip: bool) -> Tensor:
+    n, _, height, width = inputs.shape
+    down, right = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).tolist()
+    coins = torch.randint(0, 2, (n,), generator=generator).tolist() if flip else [0] * n
+    outputs = []
+    for i, image in enumerate(inputs):
+        crop = functional.crop(functional.pad(image, [padding]), down[i], right[i], height, width)
+        outputs.append(functional.hflip(crop) if coins[i] else crop)
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("padding", [0, 1, 4, 9])
+@pytest.mark.parametrize("shape", [(64, 3, 8, 6), (64, 1, 5, 8), (1, 3, 32, 32), (0, 3, 4, 4)])
+def test_batch_is_the_loop_over_its_images(
+    shape: tuple[int, int, int, int], padding: int, flip: bool
+) -> None:
+    inputs = images(*shape)
+    outputs = crop_and_flip(inputs, seeded(3), padding, flip)
+    if shape[0]:
+        assert torch.equal(outputs, one_by_one(inputs, seeded(3), padding, flip))
+    assert outputs.shape == shape
+
+
+def test_every_place_and_both_directions_occur() -> None:
+    """Nine crops times two directions of an image without symmetry: all are seen, and nothing else."""
+    image = torch.arange(1.0, 7.0).view(1, 1, 2, 3)
+    padded = torch.nn.functional.pad(image[0], (1, 1, 1, 1))
+    possible = {
+        tuple(variant.flatten().tolist())
+        for y in range(3)
+        for x in range(3)
+        for crop in [padded[:, y : y + 2, x : x + 3]]
+        for variant in (crop, crop.flip(2))
+    }
+    outputs = crop_and_flip(image.expand(2000, 1, 2, 3), seeded(), padding=1)
+    assert {tuple(crop.flatten().tolist()) for crop in outputs} == possible
+    assert len(possible) == 18
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.uint8])
+def test_dtype_is_kept_and_values_are_exact(dtype: torch.dtype) -> None:
+    inputs = (10 * images(16, 3, 8, 8)).abs().to(dtype)
+    outputs = crop_and_flip(inputs, seeded(3))
+    assert outputs.dtype == dtype
+    assert torch.equal(outputs, one_by_one(inputs, seeded(3), 4, flip=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_memory_format_is_kept_and_changes_no_pixel(channels: int) -> None:
+    inputs = images(16, channels, 8, 6)
+    expected = crop_and_flip(inputs, seeded(3))
+    assert expected.stride() == inputs.stride()
+    moved = inputs.contiguous(memory_format=torch.channels_last)
+    outputs = crop_and_flip(moved, seeded(3))
+    assert outputs.stride() == moved.stride()
+    assert outputs.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(outputs, expected)
+
+
+def test_inputs_and_global_generator_are_left_alone() -> None:
+    inputs = images(16, 3, 8, 8)
+    before, state = inputs.clone(), torch.get_rng_state()
+    first, again = (crop_and_flip(inputs, seeded(3)) for _ in range(2))
+    assert torch.equal(inputs, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, crop_and_flip(inputs, seeded(4)))
+    crop_and_flip(inputs, seeded(3), padding=0, flip=False).zero_()
+    assert torch.equal(inputs, before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_another_device_sees_the_same_images() -> None:
+    inputs = images(16, 3, 8, 8)
+    outputs = crop_and_flip(inputs.cuda(), seeded(3))
+    assert outputs.device.type == "cuda"
+    assert torch.equal(outputs.cpu(), crop_and_flip(inputs, seeded(3)))
+
+
+def test_wrong_arguments_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"inputs: must have shape .* got \(3, 8, 8\)"):
+        crop_and_flip(torch.zeros(3, 8, 8), seeded())
+    with pytest.raises(ValueError, match="padding: must be at least 0, got -1"):
+        crop_and_flip(torch.zeros(2, 3, 8, 8), seeded(), padding=-1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_generator_on_the_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="generator: must be on the CPU"):
+        crop_and_flip(torch.zeros(2, 3, 8, 8), torch.Generator("cuda"))

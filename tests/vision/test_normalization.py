@@ -1,0 +1,166 @@
+"""Ghost batch normalisation against a loop over chunks and against its formula; the layers behind each name."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flatter_lib.vision.normalization import GhostBatchNorm2d, normalization
+
+F64 = torch.float64
+
+
+def images(n: int, seed: int = 0, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.arange(1, n + 1, dtype=F64).view(-1, 1, 1, 1)
+    return scale + scale * torch.randn(n, channels, 4, 5, generator=generator, dtype=F64)
+
+
+def with_affine(layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([0.5, -1.0, 2.0]))
+        layer.bias.copy_(torch.tensor([1.0, 0.0, -3.0]))
+    return layer
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 8, 11])
+def test_training_is_a_loop_over_chunks(n: int) -> None:
+    ghost = with_affine(GhostBatchNorm2d(3, ghost_batch=4, dtype=F64))
+    plain = with_affine(nn.BatchNorm2d(3, dtype=F64))
+    x, direction = images(n).requires_grad_(), images(n, seed=1)
+    y = x.detach().clone().requires_grad_()
+    outputs = ghost(x)
+    expected = torch.empty_like(y)
+    for start in range(0, n, 4):
+        expected[start : start + 4] = plain(y[start : start + 4])
+    torch.testing.assert_close(outputs, expected)
+
+    torch.autograd.backward((outputs * direction).sum())
+    torch.autograd.backward((expected * direction).sum())
+    torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(ghost.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(ghost.bias.grad, plain.bias.grad)
+    assert ghost.state_dict().keys() == plain.state_dict().keys()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ghost.state_dict()[name], value)
+
+
+def test_chunks_are_normalised_by_their_own_mean_and_variance() -> None:
+    x = images(7)
+    outputs = with_affine(GhostBatchNorm2d(3, ghost_batch=3, eps=1e-3, dtype=F64))(x)
+    gain, shift = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, 0.0, -3.0])
+    for i in range(7):
+        chunk = x[[0, 1, 2] if i < 3 else [3, 4, 5] if i < 6 else [6]]
+        for c in range(3):
+            mean = chunk[:, c].mean()
+            variance = (chunk[:, c] - mean).square().mean()
+            expected = gain[c] * (x[i, c] - mean) / (variance + 1e-3).sqrt() + shift[c]
+            torch.testing.assert_close(outputs[i, c], expected)
+
+
+def test_running_statistics_move_once_a_chunk() -> None:
+    layer = GhostBatchNorm2d(3, ghost_batch=3, momentum=0.25, dtype=F64)
+    x = images(7)
+    layer(x)
+    mean, variance = torch.zeros(3, dtype=F64), torch.ones(3, dtype=F64)
+    for chunk in (x[:3], x[3:6], x[6:]):
+        values = chunk.transpose(0, 1).reshape(3, -1)
+        mean = 0.75 * mean + 0.25 * values.mean(1)
+        variance = 0.75 * variance + 0.25 * values.var(1, correction=1)
+    torch.testing.assert_close(layer.running_mean, mean)
+    torch.testing.assert_close(layer.running_var, variance)
+    assert layer.num_batches_tracked == torch.tensor(3)
+
+
+def test_evaluation_is_affine_in_running_statistics() -> None:
+    layer = with_affine(GhostBatchNorm2d(3, ghost_batch=2, dtype=F64))
+    layer(images(6))
+    layer.eval()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    x = images(5, seed=2)
+    together = layer(x)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    centred = x - layer.running_mean.view(3, 1, 1)
+    scale = (layer.weight / (layer.running_var + 1e-5).sqrt()).view(3, 1, 1)
+    torch.testing.assert_close(together, centred * scale + layer.bias.view(3, 1, 1))
+    torch.testing.assert_close(torch.cat([layer(x[i : i + 1]) for i in range(5)]), together)
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_one_chunk_is_batch_normalisation_and_many_are_not() -> None:
+    x = images(6)
+    plain = nn.BatchNorm2d(3, dtype=F64)(x)
+    torch.testing.assert_close(GhostBatchNorm2d(3, ghost_batch=6, dtype=F64)(x), plain)
+    torch.testing.assert_close(GhostBatchNorm2d(3, ghost_batch=99, dtype=F64)(x), plain)
+    assert not torch.allclose(GhostBatchNorm2d(3, ghost_batch=3, dtype=F64)(x), plain)
+
+
+def test_memory_format_is_kept() -> None:
+    x = images(7).contiguous(memory_format=torch.channels_last)
+    outputs = GhostBatchNorm2d(3, ghost_batch=3, dtype=F64)(x)
+    assert outputs.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_chunk_without_variance_is_refused() -> None:
+    layer = GhostBatchNorm2d(3, ghost_batch=2, dtype=F64)
+    layer(torch.randn(4, 3, 1, 1, dtype=F64))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with pytest.raises(ValueError, match=r"input: its last ghost batch is one image of one pixel"):
+        layer(torch.randn(5, 3, 1, 1, dtype=F64))
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    assert layer.eval()(torch.randn(5, 3, 1, 1, dtype=F64)).shape == (5, 3, 1, 1)
+
+
+def test_ghost_batch_is_printed() -> None:
+    assert "ghost_batch=5" in repr(GhostBatchNorm2d(3, ghost_batch=5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [
+        ("none", nn.Identity),
+        ("batch", nn.BatchNorm2d),
+        ("ghost", GhostBatchNorm2d),
+        ("group", nn.GroupNorm),
+    ],
+)
+def test_names(kind: Any, layer: type[nn.Module]) -> None:
+    made = normalization(kind, 12, ghost_batch=5, groups=3, dtype=F64)
+    assert type(made) is layer
+    assert {p.dtype for p in made.parameters()} <= {F64}
+    assert [tuple(p.shape) for p in made.parameters()] == ([] if kind == "none" else [(12,)] * 2)
+    if isinstance(made, GhostBatchNorm2d):
+        assert made.ghost_batch == 5
+    if isinstance(made, nn.GroupNorm):
+        assert made.num_groups == 3
+
+
+def test_groups_are_normalised_image_by_image() -> None:
+    x = images(2, channels=4)
+    outputs = normalization("group", 4, groups=2, dtype=F64)(x)
+    for i in range(2):
+        for group in (slice(0, 2), slice(2, 4)):
+            part = x[i, group]
+            expected = (part - part.mean()) / (part.var(correction=0) + 1e-5).sqrt()
+            torch.testing.assert_close(outputs[i, group], expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("layer", 4), r"normalization: must be one of none, batch, ghost, group, got 'layer'"),
+        (("batch", 0), r"channels: must be at least 1, got 0"),
+        (("ghost", 4, {"ghost_batch": 0}), r"ghost_batch: must be at least 1, got 0"),
+        (("group", 4, {"groups": 3}), r"groups: must divide the 4 channels of each layer, got 3"),
+        (("group", 4, {"groups": 0}), r"groups: must divide the 4 channels of each layer, got 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(
+    arguments: tuple[Any, ...], message: str
+) -> None:
+    kind, channels, *named = arguments
+    with pytest.raises(ValueError, match=message):
+        normalization(kind, channels, **(named[0] if named else {}))
