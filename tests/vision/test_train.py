@@ -1,0 +1,225 @@
+"""The training loop against a loop written by hand, and stopped and gone on with, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from flatter_lib.heavy_ball import ScaledMomentum
+from flatter_lib.vision.augment import crop_and_flip
+from flatter_lib.vision.checkpoint import CheckpointError, load_network
+from flatter_lib.vision.label_noise import LabelNoise
+from flatter_lib.vision.networks import MLP
+from flatter_lib.vision.residual import ResNet18
+from flatter_lib.vision.train import Training, half_squared_error
+
+IMAGES, CLASSES = 12, 4
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    generator = seeded(11)
+    x = torch.randn(IMAGES, *shape, generator=generator, dtype=dtype)
+    labels = torch.randint(CLASSES, (IMAGES,), generator=generator)
+    return x, torch.eye(CLASSES, dtype=dtype)[labels]
+
+
+def mlp() -> MLP:
+    return MLP(6, 5, CLASSES, 3, generator=seeded(1))
+
+
+def training(network: nn.Module, x: Tensor, y: Tensor, **options: Any) -> Training:
+    """With all that a training can have."""
+    optimizer = options.pop(
+        "optimizer", torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    )
+    schedulers = [CosineAnnealingLR(optimizer, T_max=30), ScaledMomentum(optimizer, prefactor=0.8)]
+    return Training(
+        network, x, y, optimizer, batch=5, generator=seeded(3), schedulers=schedulers,
+        noise=LabelNoise("additive", 0.3), **options,
+    )  # fmt: skip
+
+
+def residual(normalization: Any) -> tuple[ResNet18, Tensor, Tensor]:
+    x, y = images(3, 8, 8)
+    network = ResNet18(
+        1 / 32, CLASSES, normalization=normalization, ghost_batch=3, groups=2, generator=seeded(1)
+    )
+    return network, x, y
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().double().flatten() for p in network.state_dict().values()])
+
+
+def test_a_step_is_what_a_loop_by_hand_makes() -> None:
+    x, y = images(6, dtype=torch.float64)
+    ours = training(mlp(), x, y)
+    ours.run(7)
+
+    network, generator, noise = mlp(), seeded(3), LabelNoise("additive", 0.3)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    cosine = CosineAnnealingLR(optimizer, T_max=30)
+    momentum = ScaledMomentum(optimizer, prefactor=0.8)
+    visited = []
+    for _ in range(7):
+        rows = torch.randint(IMAGES, (5,), generator=generator)
+        targets = noise(y[rows], generator)
+        optimizer.zero_grad()
+        (0.5 * ((network(x[rows]) - targets) ** 2).sum(1).mean()).backward()
+        optimizer.step()
+        cosine.step()
+        momentum.step()
+        visited.append(weights(network))
+    torch.testing.assert_close(weights(ours.network), visited[-1], rtol=1e-13, atol=1e-15)
+    mean = torch.cat([m.flatten() for m in ours.mean_weights()])
+    torch.testing.assert_close(mean, torch.stack(visited).mean(0), rtol=1e-12, atol=1e-14)
+    assert (ours.step, ours.epoch, ours.diverged) == (7, 35 / IMAGES, None)
+
+
+def test_the_mean_begins_anew_when_it_was_taken() -> None:
+    x, y = images(6, dtype=torch.float64)
+    ours = training(mlp(), x, y)
+    torch.testing.assert_close(ours.mean_weights(), list(ours.network.parameters()))
+    ours.run(3)
+    ours.mean_weights()
+    ours.run(1)
+    torch.testing.assert_close(
+        ours.mean_weights(), [p.detach() for p in ours.network.parameters()], rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize("kind", ["mlp", "none", "batch", "ghost", "group"])
+@pytest.mark.parametrize("optimizing", ["sgd", "adamw"])
+def test_a_stopped_training_goes_on_bit_for_bit(kind: str, optimizing: str, tmp_path: Path) -> None:
+    def begin() -> Training:
+        network, x, y = (
+            (mlp(), *images(6, dtype=torch.float64)) if kind == "mlp" else residual(kind)
+        )
+        if optimizing == "sgd":
+            return training(network, x, y, augment=None if kind == "mlp" else crop_and_flip)
+        adamw = torch.optim.AdamW(network.parameters(), lr=0.01)
+        return training(network, x, y, optimizer=adamw)
+
+    whole = begin()
+    whole.run(9)
+    first = begin()
+    first.run(4)
+    first.save(tmp_path / "a.pt")
+    second = begin()
+    second.run(1)  # whatever it did before is forgotten
+    second.resume(tmp_path / "a.pt")
+    assert second.step == 4
+    second.run(5)
+    assert torch.equal(weights(whole.network), weights(second.network))
+    assert all(map(torch.equal, whole.mean_weights(), second.mean_weights()))
+    assert [s.get_last_lr() for s in whole.schedulers] == [
+        s.get_last_lr() for s in second.schedulers
+    ]
+
+
+def test_phase_2_begins_where_phase_1_ended(tmp_path: Path) -> None:
+    network, x, y = residual("batch")
+    phase_1 = training(network, x, y)
+    phase_1.run(3)
+    phase_1.save(tmp_path / "a.pt")
+    other = residual("batch")[0]
+    load_network(tmp_path / "a.pt", other)
+    assert torch.equal(weights(other), weights(network))
+    with pytest.raises(CheckpointError, match=r"is of another network: .*; choose the network"):
+        load_network(tmp_path / "a.pt", mlp())
+
+
+def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
+    x, y = images(6, dtype=torch.float64)
+    training(mlp(), x, y).save(tmp_path / "a.pt")
+    network = mlp()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    plain = Training(network, x, y, optimizer, batch=5, generator=seeded(0))
+    with pytest.raises(
+        CheckpointError, match=r"another training .it has 2 schedulers, and there are 0"
+    ):
+        plain.resume(tmp_path / "a.pt")
+    wide = MLP(6, 7, CLASSES, 3, generator=seeded(1))
+    with pytest.raises(CheckpointError, match=r"another training .*: go on with the settings"):
+        training(wide, x, y).resume(tmp_path / "a.pt")
+
+
+def test_divergence_is_dated() -> None:
+    x, y = images(6)
+    network = nn.Linear(6, CLASSES)
+    optimizer = torch.optim.SGD(network.parameters(), lr=50.0)
+    run = Training(network, x, y, optimizer, batch=12, generator=seeded(0), limit=1e4)
+    losses = []
+    for _ in range(6):
+        run.run(1)
+        losses.append(run.diverged)
+    first = next(step for step in losses if step is not None)
+    assert 0 < first < 6
+    assert losses == [None] * first + [first] * (6 - first)
+
+
+@pytest.mark.parametrize(
+    ("last", "precision", "low", "high"),
+    [(True, None, 0.0, 1e-4), (False, torch.bfloat16, 1e-3, 0.2)],
+)
+def test_memory_formats_and_mixed_precision_change_only_rounding(
+    last: bool, precision: torch.dtype | None, low: float, high: float
+) -> None:
+    moved = []
+    for other in (False, True):
+        network, x, y = residual("group")
+        if other and last:
+            network = network.to(memory_format=torch.channels_last)
+        before = weights(network)
+        training(network, x, y, precision=precision if other else None).run(1)
+        moved.append(weights(network) - before)
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    apart = float((moved[1] - moved[0]).norm() / moved[0].norm())
+    assert low <= apart < high
+
+
+def test_compiled_it_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def compile(network: nn.Module) -> nn.Module:
+        compiled.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile)
+    x, y = images(6, dtype=torch.float64)
+    run = training(mlp(), x, y, compile=True)
+    assert compiled == [run.network]
+    run.run(3)
+    plain = training(mlp(), x, y)
+    plain.run(3)
+    assert torch.equal(weights(run.network), weights(plain.network))
+
+
+def test_what_cannot_be_trained() -> None:
+    x, y = images(6)
+    optimizer = torch.optim.SGD(nn.Linear(6, CLASSES).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="targets: must be 12, one an input, got 11"):
+        Training(nn.Linear(6, 4), x, y[1:], optimizer, batch=1, generator=seeded(0))
+    with pytest.raises(ValueError, match="batch: must be at least 1, got 0"):
+        Training(nn.Linear(6, 4), x, y, optimizer, batch=0, generator=seeded(0))
+    with pytest.raises(ValueError, match="steps: must be at least 0, got -1"):
+        Training(nn.Linear(6, 4), x, y, optimizer, batch=1, generator=seeded(0)).run(-1)
+
+
+def test_the_squared_loss_is_that_of_the_ensemble() -> None:
+    from flatter_lib.vision.objective import squared_loss
+
+    x, y = images(6, dtype=torch.float64)
+    network = mlp()
+    ours = half_squared_error(network(x), y)
+    theirs = squared_loss(network, dict(network.named_parameters()), x, y)
+    torch.testing.assert_close(ours, theirs)
