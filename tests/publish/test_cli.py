@@ -149,7 +149,7 @@ LISTING = [
             "check --only stile",
             "--only stile: the stages are style, hygiene, unit, nbval, pages, threads",
         ),
-        ("data get mnist", "no data set 'mnist'; there are fashion-mnist"),
+        ("data get imagenet", "no data set 'imagenet'; there are fashion-mnist, mnist, cifar10"),
     ],
 )
 def test_wrong_input_gets_one_clear_line_and_status_2(
@@ -508,7 +508,9 @@ def test_doctor_fails_only_for_what_the_book_needs(
 def test_data_lists_and_gets(
     flatter: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(datasets, "statuses", lambda: iter([("fashion-mnist", True, "here")]))
+    monkeypatch.setattr(
+        datasets, "statuses", lambda console: iter([("fashion-mnist", True, "here")])
+    )
     monkeypatch.setenv("FLATTER_DATA", str(tmp_path))
     assert "fashion-mnist" in flatter("data").out
 

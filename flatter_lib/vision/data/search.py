@@ -126,10 +126,11 @@ def first_intact(
     for place, folder in _candidates(dataset, root):
         layout = place.layout
         try:
-            if isinstance(layout, Slow):
-                arrays = cache.read(layout, folder, kept, watch)
-            else:
-                arrays = layout.read(folder)
+            arrays = (
+                cache.read(layout, folder, kept, watch)
+                if isinstance(layout, Slow)
+                else layout.read(folder)
+            )
         except DataError as error:
             faults.append(str(error))
             continue

@@ -134,7 +134,7 @@ def test_torchvision_is_asked_in_a_process_of_its_own(
         programs, "python", '/bin/mkdir -p "$5/$4/raw" && echo "$3" > "$5/$4/raw/code"'
     )
     monkeypatch.setattr(sys, "executable", str(python))
-    folder = torchvision_download("FashionMNIST", into)
+    folder = torchvision_download("FashionMNIST", "FashionMNIST/raw", into)
     assert folder == into / "FashionMNIST" / "raw"
     code = (folder / "code").read_text()
     compile(code, "code", "exec")
@@ -147,10 +147,10 @@ def test_torchvision_fails_in_one_line_without_a_host(
     body = "printf 'Traceback\\n  Tried http://host/x, got:\\n<urlopen error http://host/x: no name>\\n\\n' >&2; exit 1"
     monkeypatch.setattr(sys, "executable", str(program(programs, "python", body)))
     with pytest.raises(FetchError, match=r"^urlopen error \.\.\. no name$"):
-        torchvision_download("FashionMNIST", into)
+        torchvision_download("FashionMNIST", "FashionMNIST/raw", into)
     program(programs, "python", "exit 3")
     with pytest.raises(FetchError, match="no reason given"):
-        torchvision_download("FashionMNIST", into)
+        torchvision_download("FashionMNIST", "FashionMNIST/raw", into)
 
 
 def test_the_code_for_torchvision_runs(into: Path) -> None:

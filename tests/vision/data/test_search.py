@@ -17,7 +17,8 @@ import pytest
 from flatter_lib.vision.data import DataError, Location, data_root, find, get, load, status
 from flatter_lib.vision.data.datasets import Dataset, Place, Source
 from flatter_lib.vision.data.fetch import FetchError
-from flatter_lib.vision.data.layouts import Arrays, IdxFile, IdxFiles
+from flatter_lib.vision.data.idx_files import IdxFile, IdxFiles
+from flatter_lib.vision.data.layouts import Arrays
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -239,8 +240,9 @@ def test_the_root_is_a_file(tiny: Dataset, tmp_path: Path) -> None:
     root = tmp_path / "file"
     root.touch()
     assert fault(tiny, root).startswith("Tiny is missing")
+    unused = fails("A", AssertionError("was asked"))
     with pytest.raises(DataError, match=r"cannot be written to .*Not a directory"):
-        get(tiny, root)
+        get(replace(tiny, sources=(unused,)), root)
 
 
 def test_a_file_that_cannot_be_read(tiny: Dataset, root: Path) -> None:
@@ -371,8 +373,9 @@ def test_get_goes_on_to_the_next_source(
 
 
 def test_get_without_a_source_says_so(tiny: Dataset, root: Path) -> None:
-    with pytest.raises(DataError, match="no way to fetch it is known"):
+    with pytest.raises(DataError, match=r"Tiny is missing: .*; set FLATTER_DATA to a folder"):
         get(tiny, root)
+    assert not root.exists()
 
 
 def test_get_mends_a_damaged_copy_and_says_what_was_wrong(tiny: Dataset, root: Path) -> None:
