@@ -9,16 +9,20 @@ with the gradient taken on a minibatch of B images whose targets carry fresh lab
 :math:`y + \varepsilon \xi`, :math:`\xi \sim N(0, 1)` for each output. Where the network interpolates its clean
 targets and B images are drawn with replacement, that noise has mean zero and the covariance
 :math:`(\varepsilon^2/B) H` exactly: the a of `flatter_lib.heavy_ball.drift_prefactor` is :math:`1/B`.
+
+`AdamWEnsemble` is the same with another update.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
+from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
 
@@ -45,10 +49,12 @@ class Ensemble:
         targets: clean training targets, shape (n, outputs).
         lr: step size of every run, a number or one a run, at least 0.
         momentum: in [0, 1), a number or one a run.
-        label_noise: standard deviation of the noise on every target at every step, a number or one a run.
+        label_noise: standard deviation of the noise on every target at every step, a number or one a run; or the
+            probability of a flip.
         batch: images drawn with replacement at every step by each run; None for all of them, once each.
         generators: one a run, on the CPU, so that a run sees the same noise on every device; may be left out where
             nothing is drawn.
+        noise: ``additive``, or ``flip``: centred flips of one-hot targets (`flatter_lib.vision.label_noise`).
         loss: of named parameters, inputs and targets; the squared loss if left out.
         limit: a loss above it counts as divergence.
 
@@ -79,6 +85,7 @@ class Ensemble:
         label_noise: float | Sequence[float] = 0.0,
         batch: int | None = None,
         generators: Sequence[torch.Generator] = (),
+        noise: Literal["additive", "flip"] = "additive",
         loss: Loss | None = None,
         limit: float = 1e6,
     ) -> None:
@@ -93,6 +100,8 @@ class Ensemble:
         self.retune(lr, momentum)
         self._noise = self._column("label_noise", label_noise, 0.0, float("inf")).unsqueeze(-1)
         self._noisy = (self._noise > 0).flatten().tolist()
+        strengths = self._noise.flatten().tolist()
+        self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
         if batch is not None and batch < 1:
             raise ValueError(f"batch: must be at least 1, or None for every image, got {batch}")
         self._batch = batch
@@ -138,11 +147,15 @@ class Ensemble:
             gradient, loss = self._gradient(self.weights, *self._draw())
             failed = (self.diverged < 0) & ~(loss < self._limit)
             self.diverged = torch.where(failed, self.steps, self.diverged)
-            self.velocity.mul_(self._momentum).add_(gradient)
-            self.weights.addcmul_(self._lr, self.velocity, value=-1.0)
-            total += self.weights
             self.steps += 1
+            self._update(gradient)
+            total += self.weights
         self.average = total / steps
+
+    def _update(self, gradient: Tensor) -> None:
+        """Move the weights; ``steps`` counts this step already."""
+        self.velocity.mul_(self._momentum).add_(gradient)
+        self.weights.addcmul_(self._lr, self.velocity, value=-1.0)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
@@ -152,6 +165,10 @@ class Ensemble:
             chosen = [torch.randint(len(inputs), size, generator=g) for g in self._generators]
             rows = torch.stack(chosen).to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
+        if self._flips and any(self._noisy):
+            clean = targets.expand(len(self.weights), *targets.shape[-2:])
+            runs = zip(self._flips, clean, self._generators, strict=True)
+            return inputs, torch.stack([flip(y, g) for flip, y, g in runs])
         if any(self._noisy):
             shape = targets.shape[-2:]
             # A run without noise draws none, so that its minibatches do not depend on its company.
@@ -172,3 +189,45 @@ class Ensemble:
         if not bool(((column >= low) & (column < high)).all()):
             raise ValueError(f"{name}: must be in [{low:g}, {high:g}), got {value}")
         return column.expand(runs).unsqueeze(-1)
+
+
+class AdamWEnsemble(Ensemble):
+    r"""The same with AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) for the update.
+
+    As ``torch.optim.AdamW`` has it: with decay :math:`w \leftarrow (1 - \eta\lambda) w`, then
+
+    .. math:: w \leftarrow w - \eta\, \frac{m / (1 - \beta_1^k)}{\sqrt{v / (1 - \beta_2^k)} + \epsilon},
+
+    where m and v are the running means of the gradient and of its square with memories 1/(1-beta). ``momentum`` is
+    :math:`\beta_1`, ``velocity`` is m. Retuned with another momentum the correction of m counts the earlier steps as
+    if they had been made with it.
+
+    Attributes:
+        squares: v, shape (R, P).
+
+    Args:
+        arguments: as for `Ensemble`.
+        beta2: in [0, 1).
+        epsilon: :math:`\epsilon`.
+        weight_decay: :math:`\lambda`.
+        options: as for `Ensemble`; ``momentum`` is 0 if left out, not AdamW's usual 0.9.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.squares = torch.zeros_like(self.weights)
+        self._beta2, self._epsilon, self._decay = beta2, epsilon, weight_decay
+
+    def _update(self, gradient: Tensor) -> None:
+        self.velocity.mul_(self._momentum).addcmul_(1 - self._momentum, gradient)
+        self.squares.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+        mean = self.velocity / (1 - self._momentum**self.steps)
+        root = (self.squares / (1 - self._beta2**self.steps)).sqrt_().add_(self._epsilon)
+        self.weights.mul_(1 - self._lr * self._decay).addcmul_(self._lr, mean / root, value=-1.0)

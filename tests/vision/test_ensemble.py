@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from flatter_lib.curvature import gauss_newton_trace
-from flatter_lib.vision.ensemble import Ensemble
+from flatter_lib.vision.ensemble import AdamWEnsemble, Ensemble
+from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP, flatten, unflatten
 from flatter_lib.vision.objective import accuracy, evaluate, squared_loss
 
@@ -82,6 +83,68 @@ def test_every_run_is_that_of_torch_sgd_with_the_same_noise(batch: int | None) -
         )
     assert runs.steps == steps
     assert runs.diverged.tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_every_run_with_flips_is_that_of_torch_sgd(batch: int | None) -> None:
+    inputs, targets = data()
+    probabilities = [0.4, 0.0, 0.2]
+    runs = Ensemble(
+        networks(1)[0],
+        starts(3),
+        inputs,
+        targets,
+        lr=0.05,
+        momentum=0.8,
+        label_noise=probabilities,
+        noise="flip",
+        batch=batch,
+        generators=[seeded(100 + i) for i in range(3)],
+    )
+    runs.run(20)
+    for i, probability in enumerate(probabilities):
+        network, generator = networks(3)[i], seeded(100 + i)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.8)
+        for _ in range(20):
+            rows = torch.arange(IMAGES)
+            if batch is not None:
+                rows = torch.randint(IMAGES, (batch,), generator=generator)
+            y = LabelNoise("flip", probability)(targets[rows], generator)
+            optimizer.zero_grad()
+            (0.5 * (network(inputs[rows]) - y).square().sum(-1)).mean().backward()
+            optimizer.step()
+        torch.testing.assert_close(runs.weights[i], flatten(network), rtol=0, atol=1e-10)
+
+
+def test_every_run_of_adamw_is_that_of_torch() -> None:
+    inputs, targets = data()
+    rates, decay = [0.01, 0.003], 0.1
+    runs = AdamWEnsemble(
+        networks(1)[0],
+        starts(2),
+        inputs,
+        targets,
+        lr=rates,
+        momentum=[0.9, 0.5],
+        beta2=0.98,
+        weight_decay=decay,
+        batch=7,
+        generators=[seeded(100 + i) for i in range(2)],
+    )
+    for steps in (1, 29):
+        runs.run(steps)
+    for i, (lr, beta1) in enumerate(zip(rates, [0.9, 0.5], strict=True)):
+        network, generator = networks(2)[i], seeded(100 + i)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=lr, betas=(beta1, 0.98), weight_decay=decay
+        )
+        for _ in range(30):
+            rows = torch.randint(IMAGES, (7,), generator=generator)
+            optimizer.zero_grad()
+            residual = network(inputs[rows]) - targets[rows]
+            (0.5 * residual.square().sum(-1)).mean().backward()
+            optimizer.step()
+        torch.testing.assert_close(runs.weights[i], flatten(network), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("batch", [None, 7])
