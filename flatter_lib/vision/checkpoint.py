@@ -11,6 +11,7 @@ import contextlib
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,10 @@ def read(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> di
         CheckpointError: if there is none, it is damaged, holds something else, or is of another version.
     """
     try:
+        # What is no archive torch would take for a file of its oldest kind, a bare pickle.
+        if not zipfile.is_zipfile(path):
+            Path(path).open("rb").close()
+            raise ValueError("it is not what torch.save writes, or not all of it")
         found: Any = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint {path}: begin without one") from None
