@@ -144,7 +144,7 @@ def test_a_look_uses_what_batch_normalisation_has_learnt() -> None:
     seen = look(network, data, probes=2, seed=0)
     assert all(torch.equal(b, before[name]) for name, b in network.named_buffers())
     network.eval()
-    assert seen.loss == float(half_squared_error(network(data.x), data.targets))
+    assert seen.loss == float(half_squared_error(network(data.x), data.targets).detach())
 
 
 def test_weights_are_lent() -> None:
