@@ -38,7 +38,7 @@ def read(layout: Slow, folder: Path, kept: Path, watch: Watch | None = None) -> 
 
 def _fetch(kept: Path, signature: str) -> Arrays | None:
     try:
-        with np.load(kept, allow_pickle=False) as stored:
+        with kept.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if stored["signature"].item() != signature:
                 return None
             arrays = Arrays(*(stored[name] for name in Arrays._fields))

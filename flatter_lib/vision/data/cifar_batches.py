@@ -15,14 +15,6 @@ from numpy.typing import NDArray
 
 from flatter_lib.vision.data.layouts import Arrays, DataError, put
 
-#: All that the pickles need beside plain containers: how NumPy rebuilds an array. ``numpy.core`` is what NumPy's
-#: inner package was called when the files were made.
-_KNOWN = {
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -168,6 +160,26 @@ class CifarBatches:
         # A row holds the red, then the green, then the blue plane.
         planes = pixels.reshape(self.images, 3, self.side, self.side)
         return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels.astype(np.uint8)
+
+
+def _dtype(name: str, align: int, copy: int) -> np.dtype[Any]:
+    """The type of the published pixels; NumPy wants truth values where its old releases wrote numbers.
+
+    Raises:
+        UnpicklingError: if it is another type.
+    """
+    if name not in ("u1", "|u1"):
+        raise pickle.UnpicklingError(f"it holds values of type {name}, not u1")
+    return np.dtype(name, align=bool(align), copy=bool(copy))
+
+
+#: All that the pickles need beside plain containers: how NumPy rebuilds an array. ``numpy.core`` is what its inner
+#: package was called when the files were made.
+_KNOWN = {
+    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): _dtype,
+}
 
 
 class _Unpickler(pickle.Unpickler):

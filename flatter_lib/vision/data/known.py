@@ -162,7 +162,10 @@ _CIFAR10_JPEG = ImageFolder(
 
 def _cifar10_folders(root: Path) -> tuple[Path, ...]:
     # The root itself only if a class of CIFAR-10 is where it belongs: a root may hold any other `train`.
-    here = (root / "train" / _CIFAR10_CLASSES[0]).is_dir()
+    try:
+        here = (root / "train" / _CIFAR10_CLASSES[0]).is_dir()
+    except PermissionError:
+        here = False
     return (*_in_root("cifar10", "cifar-10", "CIFAR10")(root), *([root] if here else []))
 
 

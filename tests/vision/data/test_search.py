@@ -14,7 +14,16 @@ from pathlib import Path, PosixPath
 import numpy as np
 import pytest
 
-from flatter_lib.vision.data import DataError, Location, data_root, find, get, load, status
+from flatter_lib.vision.data import (
+    DataError,
+    Location,
+    available,
+    data_root,
+    find,
+    get,
+    load,
+    status,
+)
 from flatter_lib.vision.data.datasets import Dataset, Place, Source
 from flatter_lib.vision.data.fetch import FetchError
 from flatter_lib.vision.data.idx_files import IdxFile, IdxFiles
@@ -33,6 +42,8 @@ def encode(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
+Fault = Callable[[Dataset, Path], str]
+
 rng = np.random.default_rng(0)
 ARRAYS = Arrays(
     rng.integers(0, 256, (6, 4, 4), dtype=np.uint8),
@@ -47,11 +58,6 @@ FILES = IdxFiles(
         for name, array in zip(NAMES, ARRAYS, strict=True)
     )
 )
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
 
 
 @pytest.fixture
@@ -87,20 +93,6 @@ def write(folder: Path, *, compressed: bool = False, **changed: bytes | None) ->
             path = folder / (f"{name}.gz" if compressed else name)
             path.write_bytes(gzip.compress(content) if compressed else content)
     return folder
-
-
-def fault(dataset: Dataset, root: Path) -> str:
-    """What is wrong: the same one line from `status` and from `load`."""
-    error = status(dataset, root)
-    assert isinstance(error, DataError)
-    with pytest.raises(DataError) as raised:
-        load(dataset, root)
-    assert str(raised.value) == str(error)
-    assert "\n" not in str(error)
-    assert "flatter data get" in str(error) or not dataset.sources
-    assert "FLATTER_DATA" in str(error)
-    assert dataset.homepage in str(error)
-    return str(error)
 
 
 # --- finding and loading ----------------------------------------------------------------------------------------------
@@ -195,7 +187,12 @@ def flipped(content: bytes) -> bytes:
 )
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_damaged_file(
-    tiny: Dataset, root: Path, change: Callable[[bytes], bytes], says: str, compressed: bool
+    tiny: Dataset,
+    root: Path,
+    change: Callable[[bytes], bytes],
+    says: str,
+    compressed: bool,
+    fault: Fault,
 ) -> None:
     write(root, compressed=compressed, train_images=change(CONTENTS[NAMES[0]]))
     message = fault(tiny, root)
@@ -214,7 +211,9 @@ def test_a_damaged_file(
     ],
     ids=["truncated", "checksum", "stream", "magic", "empty"],
 )
-def test_a_damaged_archive(tiny: Dataset, root: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_archive(
+    tiny: Dataset, root: Path, change: Callable[[bytes], bytes], fault: Fault
+) -> None:
     path = write(root, compressed=True) / f"{NAMES[0]}.gz"
     path.write_bytes(change(path.read_bytes()))
     assert f"Tiny is damaged: {path} " in fault(tiny, root)
@@ -222,12 +221,14 @@ def test_a_damaged_archive(tiny: Dataset, root: Path, change: Callable[[bytes], 
 
 @pytest.mark.parametrize("name", Arrays._fields)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_one_of_four_is_missing(tiny: Dataset, root: Path, name: str, compressed: bool) -> None:
+def test_one_of_four_is_missing(
+    tiny: Dataset, root: Path, name: str, compressed: bool, fault: Fault
+) -> None:
     write(root, compressed=compressed, **{name: None})
     assert f"{root} lacks {NAMES[Arrays._fields.index(name)]}[.gz]" in fault(tiny, root)
 
 
-def test_nothing_there(tiny: Dataset, root: Path) -> None:
+def test_nothing_there(tiny: Dataset, root: Path, fault: Fault) -> None:
     for _ in range(2):
         assert fault(tiny, root).startswith(
             f"Tiny is missing: it is neither in the data root {root} nor"
@@ -236,7 +237,7 @@ def test_nothing_there(tiny: Dataset, root: Path) -> None:
         root.mkdir(exist_ok=True)  # an empty folder is no better than none
 
 
-def test_the_root_is_a_file(tiny: Dataset, tmp_path: Path) -> None:
+def test_the_root_is_a_file(tiny: Dataset, tmp_path: Path, fault: Fault) -> None:
     root = tmp_path / "file"
     root.touch()
     assert fault(tiny, root).startswith("Tiny is missing")
@@ -245,7 +246,7 @@ def test_the_root_is_a_file(tiny: Dataset, tmp_path: Path) -> None:
         get(replace(tiny, sources=(unused,)), root)
 
 
-def test_a_file_that_cannot_be_read(tiny: Dataset, root: Path) -> None:
+def test_a_file_that_cannot_be_read(tiny: Dataset, root: Path, fault: Fault) -> None:
     (write(root, train_labels=None) / NAMES[1]).mkdir()
     assert f"{root / NAMES[1]} cannot be read: Is a directory" in fault(tiny, root)
 
@@ -264,9 +265,45 @@ def test_a_folder_that_cannot_be_searched_counts_as_there() -> None:
 
 
 def test_an_unknown_name() -> None:
-    for function in (find, status, load, get):
+    for function in (find, status, load, get, available):
         with pytest.raises(DataError, match="no data set 'fashion'; there is fashion-mnist"):
             function("fashion")
+
+
+# --- whether it is here -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_available_goes_by_names_and_sizes_and_reads_nothing(
+    tiny: Dataset, root: Path, compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not available(tiny, root)
+    folder = write(root / "tiny", compressed=compressed)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    assert available(tiny, root)
+    for name in NAMES:
+        path = folder / (f"{name}.gz" if compressed else name)
+        aside = path.rename(folder / "aside")
+        assert not available(tiny, root)
+        aside.rename(path)
+
+
+def test_a_plain_file_of_another_length_is_not_available(tiny: Dataset, root: Path) -> None:
+    write(root, test_images=CONTENTS[NAMES[2]][:-1])
+    assert not available(tiny, root)
+    write(root / "tiny")  # another copy is
+    assert available(tiny, root)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_available(root: Path, tiny: Dataset) -> None:
+    class Locked(IdxFiles):
+        def complete(self, folder: Path) -> bool:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    write(root)
+    locked = Place("locked", lambda root: (root,), Locked(*FILES.files))
+    assert not available(replace(tiny, places=(locked,)), root)
+    assert available(replace(tiny, places=(locked, *tiny.places)), root)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

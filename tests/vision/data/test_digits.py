@@ -1,0 +1,77 @@
+"""scikit-learn's digits, and what is said where scikit-learn is missing or brings others."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flatter_lib.vision.data import DataError, Location, available, catalogue, get, load, status
+from flatter_lib.vision.data.datasets import Dataset
+
+
+@pytest.fixture
+def digits() -> Dataset:
+    (found,) = (dataset for dataset in catalogue() if dataset.name == "digits")
+    return found
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python without scikit-learn."""
+    monkeypatch.setattr("flatter_lib.vision.data.digits.find_spec", lambda name: None)
+
+
+def test_they_are_scikit_learns_in_its_order(root: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    images = load("digits", root)
+    theirs = load_digits()
+    pixels = np.concatenate([images.train_images, images.test_images])
+    labels = np.concatenate([images.train_labels, images.test_labels])
+    assert images.train_images.shape == (1_437, 8, 8)
+    assert images.test_images.shape == (360, 8, 8)
+    np.testing.assert_array_equal(labels, theirs.target)
+    np.testing.assert_array_equal(pixels, np.rint(theirs.images / 16 * 255))
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert images.source == "scikit-learn's load_digits"
+    assert available("digits", root)
+    assert not root.exists()
+
+
+def test_get_finds_them_without_a_source(root: Path) -> None:
+    found = get("digits", root, report=pytest.fail)
+    assert found == status("digits", root)
+    assert isinstance(found, Location)
+
+
+@pytest.mark.usefixtures("without")
+def test_without_scikit_learn_the_extra_is_named(root: Path) -> None:
+    says = (
+        "Digits is missing: the package that brings it is not installed; "
+        "install scikit-learn, which `pip install 'flatter-lib[book]'` installs"
+    )
+    assert not available("digits", root)
+    assert str(status("digits", root)) == says
+    for ask in (load, get):
+        with pytest.raises(DataError) as raised:
+            ask("digits", root)
+        assert str(raised.value) == says
+
+
+def test_a_scikit_learn_that_does_not_import(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    error = str(status("digits", root))
+    assert error.startswith("Digits is damaged: scikit-learn in ")
+    assert " does not load them: import of sklearn.datasets halted" in error
+
+
+def test_other_digits_are_refused(digits: Dataset, root: Path) -> None:
+    (place,) = digits.places
+    other = replace(digits, places=(replace(place, layout=replace(place.layout, train=1_436)),))
+    error = str(status(other, root))
+    assert "is altered: the SHA-256 of its digits is " in error
+    assert "\n" not in error
