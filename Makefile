@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-threads bench-nqm bench-ensemble bench-sweep serve chapters doctor format clean clean-venv
+.PHONY: help book test test-threads bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -35,6 +35,9 @@ bench-ensemble: $(READY) ## Time ensembles beside a plain loop and beside this m
 
 bench-sweep: $(READY) ## Time what a sweep costs a run: driver and store
 	@$(BIN)/python benchmarks/sweep.py
+
+bench-training: $(READY) ## Time training beside a loop written by hand, and ensembles beside separate runs
+	@$(BIN)/python benchmarks/training.py
 
 chapters: $(READY) ## List the chapters and whether each is fresh
 	@$(FLATTER) chapters
