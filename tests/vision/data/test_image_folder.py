@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,6 +97,33 @@ def test_whoever_watches_is_told_of_every_few_images_and_the_last(
     heard: list[tuple[int, int]] = []
     PNG.read(copy, lambda done, total: heard.append((done, total)))
     assert heard == [(4, 15), (8, 15), (12, 15), (15, 15)]
+
+
+def test_the_signature_follows_names_sizes_times_decoder_and_what_is_expected(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copy / "train" / "bear" / "0001.png"
+    stat = path.stat()
+    seen = [PNG.signature(copy)]
+    assert PNG.signature(copy) == seen[0]
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    seen.append(PNG.signature(copy))
+    with path.open("ab") as file:
+        file.write(b"\0")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    seen.append(PNG.signature(copy))
+    path.rename(path.with_name("0001b.png"))
+    seen.append(PNG.signature(copy))
+    seen.append(replace(PNG, side=5).signature(copy))
+    monkeypatch.setattr("flatter_lib.vision.data.image_folder.version", lambda name: "another")
+    seen.append(PNG.signature(copy))
+    assert len({*seen}) == len(seen)
+
+
+def test_a_signature_needs_every_image(copy: Path) -> None:
+    (copy / "train" / "bear" / "0001.png").unlink()
+    with pytest.raises(DataError, match="holds 2 images, not 3"):
+        PNG.signature(copy)
 
 
 # --- what can be wrong: the folders -----------------------------------------------------------------------------------
