@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from flatter_lib.publish import sweeping
+from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, Chapter, Project
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ app.add_typer(data_app, name="data")
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out, err = output(), messages()
 #: So many reasons why a chapter is stale are named in a list of chapters.
 _REASONS = 3
 

@@ -39,7 +39,7 @@ def examine(project: Project) -> list[Diagnosis]:
         _git(project),
         *_environment(project),
         _kernel(),
-        *_data(),
+        *_data(project),
         _disk(project),
         _browser(),
         _gpu(),
@@ -100,10 +100,12 @@ def _kernel() -> Diagnosis:
     )
 
 
-def _data() -> Iterator[Diagnosis]:
+def _data(project: Project) -> Iterator[Diagnosis]:
+    needed = datasets.needed(project.chapters())
     for name, found, text in datasets.statuses():
+        state = "ok" if found else "missing" if name in needed else "note"
         cure = "" if found else f"; flatter data get {name}"
-        yield Diagnosis(f"data, {name}", "ok" if found else "missing", f"{text}{cure}")
+        yield Diagnosis(f"data, {name}", state, f"{text}{cure}")
 
 
 def _disk(project: Project) -> Diagnosis:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, FailedError, Project
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def sweep(
     from flatter_lib.sweep import driver, experiment
     from flatter_lib.sweep.progress import Display
 
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
+    out, err = output(), messages()
     with _errors():
         found = experiment.find(name)
         records = Store(_folder(store, profile), name)
@@ -83,7 +84,7 @@ def results(
     from flatter_lib.sweep import driver, experiment
     from flatter_lib.sweep.progress import duration
 
-    out = Console(highlight=False)
+    out = output()
     table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
     problems: dict[str, None] = {}
     for each in [name] if name else experiment.names():
@@ -106,7 +107,7 @@ def results(
             problems[str(error)] = None
     out.print(table)
     for line in problems:
-        Console(stderr=True, soft_wrap=True).print(f"  {line}", markup=False, highlight=False)
+        messages().print(f"  {line}", markup=False)
 
 
 @contextlib.contextmanager

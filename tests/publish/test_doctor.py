@@ -113,9 +113,12 @@ def test_a_kernel_that_is_wrong(home: Project, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_data_that_are_missing(home: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "statuses", lambda: iter([("toys", False, "nowhere")]))
+    absent = [("toys", False, "nowhere"), ("games", False, "nowhere")]
+    monkeypatch.setattr(datasets, "statuses", lambda: iter(absent))
+    monkeypatch.setattr(datasets, "needed", lambda chapters: ["toys"])
     found = about(home, "data, toys")
     assert found == Diagnosis("data, toys", "missing", "nowhere; flatter data get toys")
+    assert about(home, "data, games").state == "note", "no chapter needs them"
 
 
 def test_a_full_disk(home: Project, monkeypatch: pytest.MonkeyPatch) -> None:
