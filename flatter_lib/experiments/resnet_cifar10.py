@@ -1,0 +1,468 @@
+r"""Momentum and flatness of a ResNet-18 on CIFAR-10 under label noise, over step size and momentum.
+
+A run has two phases. Phase 1, without label noise, takes a ResNet-18 from its initialisation to interpolation of a few
+training images, by AdamW with a step size that falls to zero in the end. All runs of one seed share it. Phase 2 begins
+there, with fresh label noise at every step, and is looked at now and then: Tr H, test accuracy and test loss at the
+mean of the weights since the last look, the loss on clean labels at the weights themselves. The network has ReLU and no
+normalisation, so that Tr H is Tr G. All looks of a seed share the random signs and the images of its estimate: ratios
+to the start err far less than single values do.
+
+A cell is a step size :math:`\eta` and a *memory* :math:`1-\beta`. While momentum is small Tr H comes down to a share
+`LEVEL` of its start in about :math:`B s ((1-\beta)/(\eta\varepsilon))^2` steps, with a unit s, `SLOW`, that was
+measured beforehand in a single run, and
+
+.. math:: \kappa = \frac{(\eta\varepsilon)^2}{B s (1-\beta)^3}
+
+is the ratio of the momentum's time :math:`1/(1-\beta)` to that one.
+
+A profile holds cells along :math:`1-\beta = C\eta^\gamma` for several exponents, which all meet at the largest step
+size; less and more momentum at every step size; and, at the largest, equal numbers of steps for the rule, for
+:math:`\beta = 0.9` and for plain SGD, runs without label noise, also with small batches, AdamW, and strong noise, with
+which plain SGD arrives as well. All settings are this book's own choices: those of the paper's ResNet-18 are not known
+to us.
+
+``laptop`` is a network of an eighth of the width, on 512 images averaged to 16x16 pixels. ``paper`` is the network of
+full width, on all 50,000 images of 32x32 pixels with B = 256, in bfloat16. It has not been run. Its expected cost is
+25 GPU hours on a data-centre GPU of the year 2020 or later, an estimate: at 12,000 images a second, usual for this
+network on such a card, a step takes 21 ms; the profile has 3.7 million steps, and a tenth more for the looks. How
+many steps a run of it needs is a guess, 40 times those of ``laptop``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from flatter_lib.vision.inputs import Inputs
+    from flatter_lib.vision.residual import ResNet18
+
+#: Runs are timed when Tr H has come down to this share of its start.
+LEVEL = 0.7
+#: The unit of time s, of the laptop profile's network and images.
+SLOW = 0.014
+BATCH = 64
+STRENGTH = 0.3
+#: Step sizes, exponents gamma, and kappa where the laws meet, at the first step size.
+LRS = (0.008, 0.0046, 0.00267)
+GAMMAS = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8)
+KAPPA_MEETING = 0.5
+#: More momentum at every step size, and less at the first.
+SCAN_KAPPAS = (1.5, 5.0, 15.0)
+SLOW_KAPPA = 0.15
+#: Equal numbers of steps at the first step size: for the rule with this kappa, for beta = 0.9 and for plain SGD.
+RULE_KAPPA, FIXED_MEMORY, EQUAL_STEPS = 1.0, 0.1, 400
+#: Without label noise: as many steps, and a batch so small that minibatches alone drive the run off.
+QUIET_STEPS, SMALL_BATCH, SMALL_BATCH_LR = 200, 16, 0.03
+#: Label noise with which plain SGD arrives at its best step size, about 1 over the steepest curvature; memory: steps.
+STRONG, BEST_LR = 1.0, 0.03
+STRONG_STEPS = {1.0: 1000, 0.5: 350}
+ADAM_LR, ADAM_MEMORY, ADAM_STEPS = 1e-3, 0.1, 200
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One run: a cell and a seed.
+
+    Attributes:
+        lr: step size eta of phase 2.
+        memory: 1 - beta of phase 2, in (0, 1]; of AdamW 1 - beta_1.
+        strength: standard deviation of the noise on every target; 0 for none.
+        steps: of phase 2.
+        seed: of the initial weights, the minibatches of both phases and the noise.
+        optimizer: of phase 2, ``sgd`` or ``adamw``.
+        batch: B, images a step in phase 2, drawn with replacement.
+        dataset: a name of `flatter_lib.vision.data`.
+        images: training images.
+        test_images: test images.
+        pool: side of the blocks of pixels that are averaged.
+        width: of the network; 1 is 64 channels at its first stage.
+        interpolation_lr: of phase 1; it falls to zero over the last 30 % of the steps.
+        interpolation_batch: images a step in phase 1.
+        interpolation_steps: of phase 1.
+        probes: of each estimate of Tr H.
+        seen_images: training images, the first ones, of Tr H and of the clean loss.
+        device: where it runs.
+        dtype: precision of weights and images.
+        precision: of the network's products in mixed precision; empty for that of the weights.
+    """
+
+    lr: float
+    memory: float
+    strength: float
+    steps: int
+    seed: int
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    batch: int = BATCH
+    dataset: str = "cifar10"
+    images: int = 512
+    test_images: int = 1000
+    pool: int = 2
+    width: float = 0.125
+    interpolation_lr: float = 1e-3
+    interpolation_batch: int = 32
+    interpolation_steps: int = 900
+    probes: int = 4
+    seen_images: int = 128
+    device: str = "cpu"
+    dtype: str = "float32"
+    precision: str = ""
+
+    @property
+    def start(self) -> Configuration:
+        """The same for all runs that share phase 1."""
+        return replace(
+            self, lr=0.0, memory=1.0, strength=0.0, steps=0, optimizer="sgd", batch=BATCH
+        )
+
+    @property
+    def kappa(self) -> float:
+        """The ratio of the two times."""
+        return (self.lr * self.strength) ** 2 / (self.batch * SLOW * self.memory**3)
+
+
+def memory_of(lr: float, kappa: float) -> float:
+    """The 1 - beta that gives a kappa, rounded to four digits as the cells have it.
+
+    Examples:
+        >>> memory_of(0.008, 1.0)
+        0.01859
+    """
+    memory = ((lr * STRENGTH) ** 2 / (BATCH * SLOW * kappa)) ** (1 / 3)
+    return float(f"{memory:.4g}")
+
+
+def cell(lr: float, memory: float) -> Configuration:
+    """A run of the laptop profile with label noise, long enough to arrive; its seed is 0."""
+    here = Configuration(lr, memory, STRENGTH, 1, 0)
+    drift = 1.3 / (here.kappa * memory)
+    fastest = 2.5 / memory_of(lr, 1.0)
+    return replace(here, steps=round(drift + fastest))
+
+
+def law(gamma: float) -> list[Configuration]:
+    r"""Cells along :math:`1-\beta = C \eta^\gamma`, with C such that all laws meet at the largest step size.
+
+    Examples:
+        >>> [round(c.kappa, 2) for c in law(2 / 3)]
+        [0.5, 0.5, 0.5]
+    """
+    meeting = memory_of(LRS[0], KAPPA_MEETING)
+    return [cell(lr, float(f"{meeting * (lr / LRS[0]) ** gamma:.4g}")) for lr in LRS]
+
+
+def scan(lr: float) -> list[Configuration]:
+    """Cells at one step size, with more momentum than any law has there, and at the largest with less."""
+    kappas = (SLOW_KAPPA, *SCAN_KAPPAS) if lr == LRS[0] else SCAN_KAPPAS
+    return [cell(lr, memory_of(lr, kappa)) for kappa in kappas]
+
+
+def equal() -> list[Configuration]:
+    """The rule, beta = 0.9, and plain SGD, for equal numbers of steps."""
+    memories = (memory_of(LRS[0], RULE_KAPPA), FIXED_MEMORY, 1.0)
+    return [Configuration(LRS[0], memory, STRENGTH, EQUAL_STEPS, 0) for memory in memories]
+
+
+def quiet() -> list[Configuration]:
+    """Minibatches without label noise: with the rule's momentum, and with a small batch."""
+    memory = memory_of(LRS[0], RULE_KAPPA)
+    still = Configuration(LRS[0], memory, 0.0, QUIET_STEPS, 0)
+    return [still, replace(still, lr=SMALL_BATCH_LR, batch=SMALL_BATCH)]
+
+
+def adam() -> Configuration:
+    """AdamW with label noise."""
+    return Configuration(ADAM_LR, ADAM_MEMORY, STRENGTH, ADAM_STEPS, 0, optimizer="adamw")
+
+
+def strong() -> list[Configuration]:
+    """Plain SGD and heavy ball at plain SGD's best step size, with strong label noise."""
+    return [Configuration(BEST_LR, m, STRONG, steps, 0) for m, steps in STRONG_STEPS.items()]
+
+
+def seeds_of(configuration: Configuration, seeds: int) -> list[Configuration]:
+    """A cell with each of the first seeds."""
+    return [replace(configuration, seed=seed) for seed in range(seeds)]
+
+
+def _profile(seeds: int) -> list[Configuration]:
+    """All cells, each once."""
+    timed = [c for gamma in GAMMAS for c in law(gamma)] + [c for lr in LRS for c in scan(lr)]
+    cells = [*timed, *equal(), *quiet(), adam(), *strong()]
+    return [c for chosen in dict.fromkeys(cells) for c in seeds_of(chosen, seeds)]
+
+
+def _full(c: Configuration) -> Configuration:
+    """A cell of the laptop profile at full size, with the same noise covariance, for 40 times the steps."""
+    return replace(
+        c,
+        strength=c.strength * 2,
+        steps=40 * c.steps,
+        batch=4 * c.batch,
+        images=50_000,
+        test_images=10_000,
+        pool=1,
+        width=1.0,
+        interpolation_batch=256,
+        interpolation_steps=12_000,
+        probes=16,
+        seen_images=2_048,
+        device="cuda",
+        precision="bfloat16",
+    )
+
+
+def _small(c: Configuration) -> Configuration:
+    """A cell on scikit-learn's digits, in seconds and in double precision."""
+    return replace(
+        c,
+        strength=0.2,
+        steps=60,
+        batch=16,
+        dataset="digits",
+        images=64,
+        test_images=200,
+        pool=1,
+        width=1 / 16,
+        interpolation_lr=3e-3,
+        interpolation_steps=300,
+        seen_images=64,
+        dtype="float64",
+    )
+
+
+PROFILES: Mapping[str, list[Configuration]] = {
+    "smoke": [_small(cell(0.02, 0.1)), _small(cell(0.002, 0.01)), _small(adam())],
+    "laptop": _profile(seeds=4),
+    "paper": [_full(c) for c in _profile(seeds=8)],
+}
+
+
+class Start(NamedTuple):
+    """Where phase 2 begins.
+
+    Attributes:
+        weights: in the order of the network's parameters.
+        seen: what a look finds there, and the largest eigenvalue of G, ``top``.
+    """
+
+    weights: list[Tensor]
+    seen: dict[str, float]
+
+
+def run(configuration: Configuration) -> Mapping[str, Any]:
+    """Make the run.
+
+    Returns:
+        ``data``: name, source and digest of the images. ``start``: where phase 2 begins, ``trace`` with
+        ``trace_error``, ``loss``, ``accuracy``, ``test_loss`` and ``top``, the largest eigenvalue. ``steps`` of the
+        looks, and what they found: ``trace`` (with its standard error ``trace_error``), test ``accuracy`` and
+        ``test_loss`` at the mean of the weights since the look before; ``loss``, on clean labels, at the weights; NaN
+        once the run has diverged. ``diverged``: the step at which that was, or -1.
+    """
+    import torch
+
+    from flatter_lib.vision.label_noise import LabelNoise
+    from flatter_lib.vision.train import Training
+
+    c = configuration
+    data, source = _data(c)
+    start = _phase_1(c.start)
+    network = _network(c, data)
+    with torch.no_grad():
+        for p, w in zip(network.parameters(), start.weights, strict=True):
+            p.copy_(w)
+    training = Training(
+        network,
+        data.x,
+        data.targets,
+        _optimizer(c, network),
+        batch=c.batch,
+        generator=torch.Generator().manual_seed(2000 + c.seed),
+        noise=LabelNoise("additive", c.strength),
+        precision=getattr(torch, c.precision) if c.precision else None,
+        limit=1e3,
+    )
+    looks = look_steps(c.steps)
+    found = []
+    for step in looks:
+        training.run(step - training.step)
+        if training.diverged is not None:
+            break
+        found.append(_look(c, data, list(network.parameters()), training.mean_weights()))
+    names = ("trace", "trace_error", "loss", "accuracy", "test_loss")
+    missing = [float("nan")] * (len(looks) - len(found))
+    return {
+        "data": source,
+        "start": start.seen,
+        "steps": looks,
+        **{name: [_short(seen[name]) for seen in found] + missing for name in names},
+        "diverged": -1 if training.diverged is None else training.diverged,
+    }
+
+
+def cost(configuration: Configuration) -> float:
+    """Seconds that a run takes on one core of a laptop, about, with a share of its phase 1."""
+    c = configuration
+    of_a_step = 0.03 if c.dataset == "cifar10" else 0.02
+    return of_a_step * (c.steps + 15 * len(look_steps(c.steps))) + 1.0
+
+
+def look_steps(steps: int) -> list[int]:
+    """Steps after which a run is looked at: from 10 on, each about 1.4 times the one before, to the last.
+
+    Examples:
+        >>> look_steps(100)
+        [10, 14, 19, 27, 37, 52, 72, 100]
+    """
+    first = min(10, steps)
+    count = 1 + round(np.log(steps / first) / np.log(1.4))
+    return sorted({round(k) for k in np.geomspace(first, steps, max(count, 2)).tolist()})
+
+
+def _optimizer(c: Configuration, network: nn.Module) -> Optimizer:
+    import torch
+
+    if c.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=c.lr, betas=(1 - c.memory, 0.999))
+    return torch.optim.SGD(network.parameters(), lr=c.lr, momentum=1 - c.memory)
+
+
+def _data(c: Configuration) -> tuple[Inputs, dict[str, str]]:
+    return _images(c.dataset, c.images, c.test_images, c.pool, c.device, c.dtype)
+
+
+@lru_cache(maxsize=2)
+def _images(
+    dataset: str, images: int, test_images: int, pool: int, device: str, dtype: str
+) -> tuple[Inputs, dict[str, str]]:
+    import torch
+
+    from flatter_lib.vision.data import load
+    from flatter_lib.vision.inputs import standardized
+
+    found = load(dataset)
+    data = standardized(
+        found,
+        train=images,
+        test=test_images,
+        pool=pool,
+        device=device,
+        dtype=getattr(torch, dtype),
+    )
+    return data, {"name": found.name, "source": found.source, "digest": found.digest}
+
+
+def _network(c: Configuration, data: Inputs) -> ResNet18:
+    import torch
+
+    from flatter_lib.vision.residual import ResNet18
+
+    network = ResNet18(
+        c.width,
+        inputs=data.x.shape[1],
+        normalization="none",
+        generator=torch.Generator().manual_seed(c.seed),
+        device=c.device,
+        dtype=getattr(torch, c.dtype),
+    )
+    return network.to(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=16)
+def _phase_1(c: Configuration) -> Start:
+    """Down to interpolation, of a configuration's `start`."""
+    import torch
+
+    from flatter_lib.curvature import gauss_newton_top_eigenvalue
+    from flatter_lib.vision.train import Training
+
+    data, _ = _data(c)
+    network = _network(c, data)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=c.interpolation_lr, weight_decay=0.0)
+    falls = round(0.3 * c.interpolation_steps)
+    training = Training(
+        network,
+        data.x,
+        data.targets,
+        optimizer,
+        batch=c.interpolation_batch,
+        generator=torch.Generator().manual_seed(1000 + c.seed),
+        schedulers=[
+            torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: min(1.0, (c.interpolation_steps - step) / falls)
+            )
+        ],
+        precision=getattr(torch, c.precision) if c.precision else None,
+    )
+    training.run(c.interpolation_steps)
+    weights = [p.detach().clone() for p in network.parameters()]
+    straight = _straightened(network)
+    top = gauss_newton_top_eigenvalue(
+        straight, dict(straight.named_parameters()), data.x[: c.seen_images]
+    )
+    seen = _look(c, data, weights, weights) | {"top": top}
+    return Start(weights, {name: _short(value) for name, value in seen.items()})
+
+
+def _look(
+    c: Configuration, data: Inputs, weights: list[Tensor], mean: list[Tensor]
+) -> dict[str, float]:
+    """Tr H, test accuracy and test loss at the mean weights, clean training loss at the weights."""
+    import torch
+    from torch.nn.functional import one_hot
+
+    from flatter_lib.curvature import gauss_newton_trace_estimate
+    from flatter_lib.vision.measure import CHUNK, mean_loss, weights_of
+    from flatter_lib.vision.train import half_squared_error
+
+    seen = data.x[: c.seen_images]
+    # Gradients of filters in this format are rows, which the estimate wants.
+    network = _network(c, data).to(memory_format=torch.contiguous_format)
+    with weights_of(network, weights):
+        loss = mean_loss(network, seen, data.targets[: c.seen_images])
+    with weights_of(network, mean):
+        trace = gauss_newton_trace_estimate(
+            network, seen, probes=c.probes, generator=np.random.default_rng(c.seed)
+        )
+        with torch.no_grad():
+            outputs = torch.cat([network(part) for part in torch.split(data.x_test, CHUNK)])
+    wanted = one_hot(data.labels_test, outputs.shape[1]).to(outputs)
+    return {
+        "trace": trace.value,
+        "trace_error": trace.error,
+        "loss": loss,
+        "accuracy": float((outputs.argmax(-1) == data.labels_test).double().mean()),
+        "test_loss": float(half_squared_error(outputs, wanted)),
+    }
+
+
+def _straightened(network: nn.Module) -> nn.Module:
+    """The same function of one vector of weights."""
+    import torch
+    from torch.func import functional_call
+
+    from flatter_lib.vision.networks import flatten, unflatten
+
+    class Straightened(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = torch.nn.Parameter(flatten(network).detach())
+
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = functional_call(network, unflatten(network, self.weights), (x,))
+            return outputs
+
+    return Straightened()
+
+
+def _short(value: float) -> float:
+    """Five digits, more than the estimates have."""
+    return float(f"{value:.5g}")
