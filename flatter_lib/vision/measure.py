@@ -142,7 +142,8 @@ def look(
         probes: of the trace.
         seed: of the probes.
         images: how many training images curvature is taken over, the first; None for all.
-        top: whether the largest eigenvalue of G is wanted too.
+        top: whether the largest eigenvalue of G is wanted too. It needs the network's filters in the contiguous format,
+            not channels last.
     """
     x = data.x[:images]
     generator = np.random.default_rng(seed)
