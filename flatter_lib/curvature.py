@@ -211,7 +211,8 @@ def gauss_newton_top_eigenvalue(
     Plain gradient descent is stable where the step size is below 2 over it.
 
     Args:
-        network: any module whose outputs for one input do not depend on the others; filters contiguous, not channels last.
+        network: any module whose outputs for one input do not depend on the others; its filters must be
+            contiguous, not channels last.
         parameters: the named parameters at which it is taken.
         inputs: shape (n, components).
         seed: of the vector that Lanczos starts from.
