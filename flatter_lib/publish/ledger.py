@@ -23,6 +23,7 @@ OPTIONAL = ("measured", "expect", "caveat", "untested")
 SAMPLE_SIZES = (
     "runs",
     "seeds",
+    "starts",
     "trials",
     "samples",
     "points",
