@@ -23,4 +23,7 @@ def _join(app: Sphinx, doctree: nodes.document) -> None:
             joined = nodes.inline("", classes=["unbroken"])
             formula.replace_self(joined)
             joined += [formula, nodes.Text(mark.group())]
-            following.parent.replace(following, nodes.Text(following[mark.end() :]))
+            around = following.parent
+            # By identity: to docutils, two texts that say the same are equal.
+            place = next(i for i, child in enumerate(around.children) if child is following)
+            around[place] = nodes.Text(following[mark.end() :])
