@@ -113,7 +113,11 @@ def _shell(project: Project, console: Console, tool: str, *arguments: str) -> bo
     console.print(f"  {' '.join((tool, *arguments))}", highlight=False)
     return (
         subprocess.run(
-            [sys.executable, "-m", tool, *arguments], cwd=project.root, check=False
+            [sys.executable, "-m", tool, *arguments],
+            cwd=project.root,
+            check=False,
+            # Tests run side by side, a core for each.
+            env=os.environ | dict.fromkeys(execute.THREAD_VARIABLES, "1"),
         ).returncode
         == 0
     )
