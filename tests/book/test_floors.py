@@ -17,6 +17,7 @@ LIBRARY = Project.find(Path(__file__).parent).library
 
 #: Each floor may import from those before it, and from nothing after it; two names of one floor not from each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("checks",),
     ("heavy_ball",),
     ("timescales",),
     ("nqm",),
