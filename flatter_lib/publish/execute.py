@@ -20,15 +20,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from flatter_lib.publish import freshness, provenance, sources, twins
+from flatter_lib.publish.environment import THREAD_VARIABLES as THREAD_VARIABLES
+from flatter_lib.publish.environment import environment
 from flatter_lib.publish.files import replace_json, replace_text
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -176,18 +171,17 @@ def _writing(target: Path, cure: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """What every kernel of the book runs under: so many threads, warnings on, no colour codes in outputs."""
-    ours = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONHASHSEED": "0", "NO_COLOR": "1"}
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
+    """What every kernel of the book runs under, while one runs."""
+    before = dict(os.environ)
     try:
+        for name, value in environment(threads).items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def last_seconds(chapter: Chapter) -> float | None:
