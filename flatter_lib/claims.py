@@ -11,53 +11,68 @@ from collections.abc import Mapping
 from typing import Any
 
 from flatter_lib.notebook import emit
+from flatter_lib.values import PRINTED, Below, Estimate, Tolerance, estimate, written
 
 
 def record(
-    claim_id: str, value: float, low: float | None = None, high: float | None = None, **where: Any
+    claim_id: str,
+    value: float | Below,
+    low: float | None = None,
+    high: float | None = None,
+    holds: Tolerance = PRINTED,
+    **where: Any,
 ) -> None:
     """Record the measured value of a claim in the output of the running cell.
 
     Args:
         claim_id: the claim's id in the ledger.
-        value: what was measured.
+        value: what was measured; a machine zero as :func:`flatter_lib.values.below`.
         low: lower end of its 95 % interval; leave both ends out only for an exact value.
         high: upper end of its 95 % interval.
+        holds: how closely all three must come out again; without it to half a unit of the last digit that the ledger
+            prints, which is two digits of the interval's width, and for an exact value to 1e-6 of it.
         **where: what it was measured on: ``scale`` (``"laptop"``), the sample size (``runs=...`` or ``seeds=...``),
             and whatever else a reader needs to judge it.
 
     Raises:
-        ValueError: if a number is not finite, one end of the interval is missing, or the interval does not hold
-            the value.
+        ValueError: if the id is empty, a number is not finite, one end of the interval is missing, or the interval
+            does not hold the value.
 
     Examples:
         >>> record("example", 0.667, 0.65, 0.68, seeds=64, scale="laptop")
-        claim example: 0.667 [0.65, 0.68] (seeds=64, scale=laptop)
+        claim example: 0.667 [0.650, 0.680] (seeds=64, scale=laptop)
         >>> record("example", 1.0, scale="closed form")
         claim example: 1 (exact, scale=closed form)
     """
-    value = float(value)
-    if not math.isfinite(value):
-        raise ValueError(f"value of claim {claim_id!r}: a finite number, got {value}")
+    if not isinstance(claim_id, str) or not claim_id.strip():
+        raise ValueError(f"claim_id: the id of a claim in the ledger, got {claim_id!r}")
     if (low is None) != (high is None):
         raise ValueError(
             f"claim {claim_id!r}: give both ends of the interval, or neither if the value is exact"
         )
-    row: dict[str, Any] = {"claim": claim_id, "value": value, "where": where}
+    numbers = [float(number) for number in (value if isinstance(value, Below) else [value])]
+    numbers += [float(end) for end in (low, high) if end is not None]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"claim {claim_id!r}: finite numbers, got {numbers}")
     notes = [f"{name}={text}" for name, text in where.items()]
-    if low is None or high is None:
-        line = f"claim {claim_id}: {value:.4g} ({', '.join(['exact', *notes])})"
-    else:
-        low, high = float(low), float(high)
-        if not math.isfinite(low) or not math.isfinite(high):
-            raise ValueError(
-                f"claim {claim_id!r}: finite ends of the interval, got [{low}, {high}]"
-            )
-        if not low <= value <= high:
+    if len(numbers) == 3:
+        measured: Estimate | Below | float = Estimate(*numbers)
+        if not numbers[1] <= numbers[0] <= numbers[2]:
             raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
-        row |= {"low": low, "high": high}
-        line = f"claim {claim_id}: {value:.3g} [{low:.3g}, {high:.3g}] ({', '.join(notes)})"
-    emit({"text/plain": line}, {"claim": row})
+    else:
+        measured = value if isinstance(value, Below) else numbers[0]
+        notes = ["exact", *notes]
+    kept = estimate(claim_id, measured, holds) | {"where": _plain(where)}
+    line = f"claim {claim_id}: {written(kept)} ({', '.join(notes)})"
+    emit({"text/plain": line}, {"role": "claim", "values": [kept]})
+
+
+def _plain(where: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON can hold of the circumstances."""
+    plain = {
+        name: value.item() if hasattr(value, "item") else value for name, value in where.items()
+    }
+    return {n: v if isinstance(v, str | int | float | None) else str(v) for n, v in plain.items()}
 
 
 REPRODUCED = "reproduced"
@@ -86,16 +101,24 @@ def band(expect: Mapping[str, Any]) -> tuple[float, float]:
         (1.0, inf)
     """
     match dict(expect):
-        case {"equals": x, "tolerance": t, **rest} if not rest and t >= 0:
+        case {"equals": x, "tolerance": t, **rest} if not rest and _numbers(x, t) and t >= 0:
             return float(x) - float(t), float(x) + float(t)
-        case {"at_most": x, **rest} if not rest:
+        case {"at_most": x, **rest} if not rest and _numbers(x):
             return -math.inf, float(x)
-        case {"at_least": x, **rest} if not rest:
+        case {"at_least": x, **rest} if not rest and _numbers(x):
             return float(x), math.inf
-        case {"between": [a, b], **rest} if not rest and a <= b:
+        case {"between": [a, b], **rest} if not rest and _numbers(a, b) and a <= b:
             return float(a), float(b)
     raise ValueError(
-        f"expect: {dict(expect)} is none of equals with tolerance, at_most, at_least, between [a, b]"
+        f"expect: {dict(expect)} is none of equals with tolerance, at_most, at_least, between [a, b], "
+        "each with finite numbers"
+    )
+
+
+def _numbers(*values: Any) -> bool:
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
     )
 
 

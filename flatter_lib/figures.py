@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from flatter_lib.notebook import emit
+from flatter_lib.values import Tolerance, column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Colours that stay apart for colour-blind readers, on white and under the dark page's inversion.
 PALETTE = ("#0b6aa2", "#c8540a", "#18794e", "#8a3ffc", "#a8123e", "#6b5a00", "#4a4a4a")
-
-#: Significant digits kept of a number behind a figure.
-DIGITS = 8
 
 
 def use_style() -> None:
@@ -65,7 +63,12 @@ def use_style() -> None:
 
 
 def show(
-    figure: Figure, data: Mapping[str, ArrayLike], *, rtol: float = 1e-6, atol: float = 0.0
+    figure: Figure,
+    data: Mapping[str, ArrayLike],
+    *,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    holds: Mapping[str, Tolerance] | None = None,
 ) -> None:
     """Display a figure once, as SVG, with the numbers that it draws, and close it.
 
@@ -74,9 +77,12 @@ def show(
         data: the drawn numbers by name, each an array of at most two dimensions.
         rtol: relative tolerance within which a re-execution must give these numbers again.
         atol: absolute tolerance, added to the relative one.
+        holds: the tolerances of those that hold otherwise. In distribution, an array has rows of a value and the two
+            ends of its interval.
 
     Raises:
-        ValueError: if there are no numbers, or an array has more than two dimensions.
+        ValueError: if there are no numbers, an array has more than two dimensions, a tolerance is no number of its
+            range, or names what is not drawn.
 
     Examples:
         >>> import matplotlib
@@ -89,30 +95,24 @@ def show(
     """
     from matplotlib import pyplot
 
-    table = _table(data)
-    shapes = ", ".join(f"{name} ({'x'.join(map(str, np.shape(data[name])))})" for name in table)
+    if not data:
+        raise ValueError("data: give the numbers that the figure draws, by name")
+    usual, special = _tolerance(rtol, atol), dict(holds or {})
+    if unknown := [name for name in special if name not in data]:
+        raise ValueError(f"holds: {unknown[0]!r} is not among the numbers of the figure")
+    values = [column(name, numbers, special.get(name, usual)) for name, numbers in data.items()]
+    shapes = ", ".join(f"{name} ({'x'.join(map(str, np.shape(data[name])))})" for name in data)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     emit(
         {"image/svg+xml": buffer.getvalue(), "text/plain": f"<figure: {shapes}>"},
-        {"figure": {"rtol": rtol, "atol": atol, "columns": table}},
+        {"role": "figure", "values": values},
     )
 
 
-def _table(data: Mapping[str, ArrayLike]) -> dict[str, Any]:
-    if not data:
-        raise ValueError("data: give the numbers that the figure draws, by name")
-    return {name: _rounded(name, values) for name, values in data.items()}
-
-
-def _rounded(name: str, values: ArrayLike) -> Any:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim > 2:
-        raise ValueError(f"data[{name!r}]: at most two dimensions, got {array.ndim}")
-    if array.ndim == 2:
-        return [_rounded(name, row) for row in array]
-    return [
-        float(f"{value:.{DIGITS}g}") if np.isfinite(value) else str(value)
-        for value in np.atleast_1d(array)
-    ]
+def _tolerance(rtol: float, atol: float) -> Tolerance:
+    for name, number in (("rtol", rtol), ("atol", atol)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"{name}: a number, got {number!r}")
+    return Tolerance("figure", rtol=float(rtol), atol=float(atol))

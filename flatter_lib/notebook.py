@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def emit(shown: Mapping[str, str], mark: Mapping[str, Any]) -> None:
+def emit(shown: Mapping[str, str], mark: Mapping[str, Any], glued: str = "") -> None:
     """Show something in the running cell, with a mark in the output's metadata; outside a notebook, print its text.
 
     Args:
         shown: MIME type -> content; ``text/plain`` must be among them.
         mark: what publishing will find under ``flatter`` in the output's metadata.
+        glued: the name under which the page's text refers to it; it is not shown in place then.
 
     Examples:
         >>> emit({"text/plain": "a line"}, {"anything": 1})
@@ -22,5 +23,11 @@ def emit(shown: Mapping[str, str], mark: Mapping[str, Any]) -> None:
 
     if get_ipython() is None:
         print(shown["text/plain"])
-    else:
-        display(dict(shown), raw=True, metadata={"flatter": dict(mark)})
+        return
+    metadata: dict[str, Any] = {"flatter": dict(mark)}
+    data = dict(shown)
+    if glued:
+        del data["text/plain"]
+        prefix = next(iter(data)).removesuffix("text/plain")
+        metadata["scrapbook"] = {"name": glued, "mime_prefix": prefix}
+    display(data, raw=True, metadata=metadata)

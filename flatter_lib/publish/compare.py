@@ -1,102 +1,65 @@
-"""What differs between two executions of a chapter: texts exactly, numbers behind figures within tolerance."""
+"""What differs between two executions of a chapter: words exactly, values within the tolerance that they claim."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from nbformat import NotebookNode
 
+from flatter_lib import values
 from flatter_lib.publish import sources
-from flatter_lib.publish.twins import Tables, figure_name
+from flatter_lib.publish.twins import Values, figure_name
+from flatter_lib.values import IN_DISTRIBUTION, Value
 
 #: Kinds of output that are pictures: their numbers are compared instead.
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 
 
-def table_differences(
-    name: str, published: Mapping[str, Any] | None, fresh: Mapping[str, Any] | None
+def values_differences(
+    published: Values, fresh: Values, verdict: Callable[[Value], str] | None = None
 ) -> list[str]:
-    """How the numbers behind one figure differ from the published ones, beyond the published tolerance.
+    """How the values of a chapter differ from the published ones, one line each that does.
 
     Args:
-        name: the figure's name.
-        published: its table, ``{"rtol", "atol", "columns"}``, or None where the book has none.
-        fresh: the table of the new execution, or None where it drew no such figure.
-
-    Returns:
-        One line a differing column; empty where all agree.
+        published: the values beside the twin.
+        fresh: those of the new execution.
+        verdict: says what a row of the ledger amounts to; a turned verdict differs, however close the numbers. In
+            distribution it may turn, since intervals that overlap cannot lie inside and outside of the same band.
     """
-    if published is None or fresh is None:
-        return [
-            f"figure {name}: {'not in the published numbers' if published is None else 'no longer drawn'}"
-        ]
-    tolerance = {key: published[key] for key in ("rtol", "atol")}
     found = []
-    if any(fresh[key] != tolerance[key] for key in tolerance):
-        found.append(f"figure {name}: its tolerance changed")
-    old, new = published["columns"], fresh["columns"]
-    for column in sorted({*old, *new}):
-        if column not in old or column not in new:
-            found.append(f"figure {name}: {column} {'is new' if column in new else 'is gone'}")
-        else:
-            found += _column_difference(
-                f"figure {name}: {column}", old[column], new[column], **tolerance
-            )
+    for name in dict.fromkeys([*published, *fresh]):
+        old, new = published.get(name), fresh.get(name)
+        lines = values.differences(name, old, new)
+        if old and new and not lines and verdict and old["role"] == new["role"] == "claim":
+            before, after = verdict(old), verdict(new)
+            if before != after and old["kind"] != IN_DISTRIBUTION.kind:
+                lines = [f"{name}: its verdict, {before} as published, is {after}"]
+        found += lines
     return found
 
 
-def tables_differences(published: Tables, fresh: Tables) -> list[str]:
-    """The same for all figures of a chapter."""
-    names = dict.fromkeys([*published, *fresh])
-    return [
-        line
-        for name in names
-        for line in table_differences(name, published.get(name), fresh.get(name))
-    ]
+def words_of(output: Any) -> list[str]:
+    """The words of an output that must be the same: all that it shows, but for its values and pictures."""
+    if "flatter" in output.get("metadata", {}):
+        return []
+    if output["output_type"] == "stream":
+        return str(output["text"]).splitlines()
+    if output["output_type"] == "error":
+        return [f"{output['ename']}: {output['evalue']}"]
+    kinds = sorted(output["data"].items())
+    return [line for kind, text in kinds if kind not in PICTURES for line in str(text).splitlines()]
 
 
 def text_differences(published: NotebookNode, fresh: NotebookNode) -> Iterator[str]:
-    """The text outputs of two notebooks as lines of a unified diff, cell by cell; pictures play no part."""
+    """The words of two notebooks as lines of a unified diff, cell by cell."""
     old, new = sources.code_cells(published), sources.code_cells(fresh)
     if len(old) != len(new):
         yield f"{len(old)} code cells published, {len(new)} now"
     for number, (before, after) in enumerate(zip(old, new, strict=False), start=1):
         label = f"cell {number}" + (f" ({figure_name(after)})" if figure_name(after) else "")
+        was, now = ([line for o in c.outputs for line in words_of(o)] for c in (before, after))
         yield from difflib.unified_diff(
-            _texts(before), _texts(after), f"{label}, published", f"{label}, now", lineterm=""
+            was, now, f"{label}, published", f"{label}, now", lineterm=""
         )
-
-
-def _texts(cell: NotebookNode) -> list[str]:
-    texts = []
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            texts.append(output.text)
-        elif output.output_type == "error":
-            texts.append(f"{output.ename}: {output.evalue}")
-        else:
-            texts += [
-                str(text) for kind, text in sorted(output.data.items()) if kind not in PICTURES
-            ]
-    return [line for text in texts for line in text.splitlines()]
-
-
-def _column_difference(label: str, old: Any, new: Any, rtol: float, atol: float) -> list[str]:
-    before, after = np.asarray(old, dtype=np.float64), np.asarray(new, dtype=np.float64)
-    if before.shape != after.shape:
-        return [f"{label}: shape {before.shape} published, {after.shape} now"]
-    differs = ~np.isclose(after, before, rtol=rtol, atol=atol, equal_nan=True)
-    if not differs.any():
-        return []
-    with np.errstate(all="ignore"):
-        gap = np.abs(after - before) / np.maximum(np.abs(before), np.finfo(np.float64).tiny)
-    worst = np.unravel_index(
-        np.argmax(np.where(differs, np.nan_to_num(gap, nan=np.inf), -1)), before.shape
-    )
-    return [
-        f"{label}: {int(differs.sum())} of {before.size} numbers beyond rtol {rtol:g}; "
-        f"the worst, {before[worst]:.6g} published, is {after[worst]:.6g}"
-    ]

@@ -1,14 +1,14 @@
 """Whether a chapter's executed twin still says what its source would say, decided by content alone.
 
-A twin is fresh when the hashes of everything that it was computed from equal those stored when it was executed: the
-code of its source, its parameters, its text, the library modules that it uses (directly or through others) and the
-records that it reads. File times play no part; comments and docstrings of the library do not count.
+A twin is stale when its own code, its parameters, its text or the measurements that it reads are no longer those that
+it was executed with: then it says something else than its source. When the library changed under it, it is only
+unverified: a hash cannot know whether the change changes a value. Executing it again knows, and acquits or convicts.
+File times play no part; comments and docstrings of the library do not count.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from flatter_lib import fingerprint
+from flatter_lib import fingerprint, results
 from flatter_lib.fingerprint import digest
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter, Project
@@ -33,17 +33,19 @@ class State:
     """How a twin stands to its source.
 
     Attributes:
-        reasons: why it is not fresh, each in a few words; empty for a fresh one.
+        reasons: why it is stale, each in a few words; empty if it is not.
         text_only: whether all that changed is text and page settings, so that no cell needs to run again.
+        unverified: the library modules that changed since it was executed or verified.
     """
 
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     text_only: bool = False
+    unverified: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> bool:
         """Whether nothing changed."""
-        return not self.reasons
+        return not self.reasons and not self.unverified
 
 
 def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
@@ -76,21 +78,21 @@ def state(project: Project, chapter: Chapter) -> State:
     stored = _stored(chapter)
     if stored is None:
         return State(("its provenance is missing or damaged",))
-    if not chapter.figures.exists():
-        return State(("the numbers behind its figures are missing",))
+    if not chapter.values.exists():
+        return State(("its published values are missing",))
     now = inputs(project, chapter)
     if now["hash"] == stored.get("hash"):
-        return State(())
+        return State()
     reasons = [
         f"its {part} changed" for part in ("code", "parameters") if now[part] != stored.get(part)
     ]
-    reasons += _changed(stored.get("modules", {}), now["modules"], f"{PACKAGE}.")
     reasons += _changed(stored.get("records", {}), now["records"], "")
+    unverified = tuple(_changed(stored.get("modules", {}), now["modules"], f"{PACKAGE}."))
     if reasons:
-        return State(tuple(reasons))
+        return State(tuple(reasons), unverified=unverified)
     if now["text"] != stored.get("text"):
-        return State(("its text changed",), text_only=True)
-    return State(("its provenance was edited",))
+        return State(("its text changed",), text_only=not unverified, unverified=unverified)
+    return State((), unverified=unverified) if unverified else State(("its provenance was edited",))
 
 
 def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
@@ -109,9 +111,12 @@ def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
 
 
 def records(project: Project, notebook: NotebookNode) -> dict[str, str]:
-    """The record files that the source's front matter names (``flatter: records: [...]``), each with its hash."""
+    """The record files that the source's front matter names (``flatter: records: [...]``), each with its hash.
+
+    What counts is what was measured: a record that was made again and came out the same is the same.
+    """
     names = notebook.metadata.get("flatter", {}).get("records", [])
-    return {name: _file_digest(project.results / name) for name in sorted(names)}
+    return {name: results.digest(project.results / name) for name in sorted(names)}
 
 
 def _stored(chapter: Chapter) -> dict[str, Any] | None:
@@ -141,7 +146,3 @@ def _changed(before: dict[str, str], now: dict[str, str], prefix: str) -> list[s
         for name in sorted(short)
         if before.get(name) != now.get(name)
     ]
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "missing"

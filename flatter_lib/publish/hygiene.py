@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from flatter_lib.publish.checks import notebooks, outputs, pages, pairs, prose, references, traces
+from flatter_lib.publish.checks import (
+    notebooks,
+    outputs,
+    pages,
+    pairs,
+    prose,
+    published,
+    references,
+    traces,
+)
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.project import Project
 
@@ -25,6 +34,8 @@ BEFORE_BUILD: tuple[Callable[[Project], list[Finding]], ...] = (
     pairs.clean,
     outputs.in_order,
     outputs.figures,
+    published.values,
+    published.bare_numbers,
     traces.outputs,
     traces.files,
     references.citations,

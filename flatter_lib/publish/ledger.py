@@ -1,12 +1,12 @@
 """The ledger: every claim that the book tests, with the row that a published chapter recorded for it.
 
-Claims are the YAML files of ``book/claims``; rows travel in the outputs of the published twins. Nothing but
-publishing a twin changes the ledger.
+Claims are the YAML files of ``book/claims``; rows are values of the published twins. Nothing but publishing a twin
+changes the ledger, and re-executing the chapter holds every row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from flatter_lib.claims import UNTESTED, band, verdict
 from flatter_lib.publish import twins
 from flatter_lib.publish.project import BookError, Chapter, Project
+from flatter_lib.values import Estimate, Value, number_of, written
 
 REQUIRED = ("id", "paper", "place", "statement")
 OPTIONAL = ("measured", "expect", "caveat", "untested")
@@ -51,7 +52,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Row:
-    """What a chapter recorded of a claim."""
+    """What a chapter recorded of a claim; ``written`` is the number as the book prints it, to the digits that hold."""
 
     claim: str
     chapter: str
@@ -59,6 +60,7 @@ class Row:
     low: float | None
     high: float | None
     where: dict[str, Any]
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,21 @@ def entries(project: Project) -> list[Entry]:
     """
     recorded = {row.claim: row for row in rows(project)}
     return [_entry(claim, recorded.get(claim.id)) for claim in claims(project)]
+
+
+def verdicts(project: Project) -> Callable[[Value], str]:
+    """What a row of the ledger amounts to, as a function of its value; empty for a row without a claim.
+
+    Raises:
+        BookError: if a claims file is malformed.
+    """
+    known = {claim.id: claim for claim in claims(project)}
+
+    def amounts_to(value: Value) -> str:
+        claim = known.get(str(value["name"]))
+        return _entry(claim, _row("", value)).verdict if claim else ""
+
+    return amounts_to
 
 
 def problems(project: Project) -> list[str]:
@@ -159,10 +176,13 @@ def _claims(path: Path) -> Iterator[Claim]:
             raise BookError(f"{path.name}: every item is a claim with {', '.join(REQUIRED)}")
         name = item.get("id", "without an id")
         missing = [key for key in REQUIRED if not item.get(key)]
-        unknown = sorted(set(item) - {*REQUIRED, *OPTIONAL})
+        unknown = sorted(map(str, set(item) - {*REQUIRED, *OPTIONAL}))
         if missing or unknown:
             what = f"lacks {', '.join(missing)}" if missing else f"has an unknown key {unknown[0]}"
             raise BookError(f"{path.name}: claim {name} {what}")
+        for key in ({*REQUIRED, *OPTIONAL} - {"expect"}) & set(item):
+            if not isinstance(item[key], str):
+                raise BookError(f"{path.name}: claim {name}: {key} must be a text")
         tested = bool(item.get("expect")) and bool(item.get("measured"))
         if bool(item.get("untested")) == tested:
             raise BookError(
@@ -170,20 +190,22 @@ def _claims(path: Path) -> Iterator[Claim]:
             )
         if item.get("expect"):
             try:
-                band(item["expect"])
+                band(dict(item["expect"]))
             except (ValueError, TypeError) as error:
                 raise BookError(f"{path.name}: claim {name}: {error}") from None
         yield Claim(**item, file=path.name)
 
 
 def _rows(chapter: Chapter) -> Iterator[Row]:
-    for cell in twins.read(chapter).cells:
-        for row in twins.claims_of(cell):
-            yield Row(
-                row["claim"],
-                chapter.slug,
-                row["value"],
-                row.get("low"),
-                row.get("high"),
-                row.get("where", {}),
-            )
+    for value in twins.published_values(chapter).values():
+        if value["role"] == "claim":
+            yield _row(chapter.slug, value)
+
+
+def _row(chapter: str, value: Value) -> Row:
+    number = number_of(value)
+    low, high = (number.low, number.high) if isinstance(number, Estimate) else (None, None)
+    middle = number.value if isinstance(number, Estimate) else number
+    return Row(
+        str(value["name"]), chapter, middle, low, high, dict(value.get("where", {})), written(value)
+    )

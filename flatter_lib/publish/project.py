@@ -38,9 +38,9 @@ class Chapter:
         return self.twin.with_suffix(".provenance.json")
 
     @property
-    def figures(self) -> Path:
-        """The numbers behind the twin's figures (JSON): figure name -> rtol, atol, columns."""
-        return self.twin.with_suffix(".figures.json")
+    def values(self) -> Path:
+        """The twin's values (JSON): name -> numbers and the tolerance that they hold to."""
+        return self.twin.with_suffix(".values.json")
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """The executed twin of a chapter, reduced to what it computed.
 
 papermill and Jupyter add run ids, clocks and random cell ids; without them two executions of one source differ in
-nothing but what they computed. The numbers behind the figures move from the outputs to a small table beside it.
+nothing but what they computed. The values in its outputs move to a file beside it, and the outputs keep their names.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter
+from flatter_lib.values import Value
 
 #: Cell metadata that only says how or when a cell was run.
 RUN_METADATA = ("execution", "papermill")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"}
+CLAIM = "claim "
 
-Tables = dict[str, dict[str, Any]]
+#: The values of a chapter by their names: ``fig-x: column``, ``claim id``, a glued name, ``line of CELL, 1``.
+Values = dict[str, Value]
 
 
 def read(chapter: Chapter) -> NotebookNode:
@@ -44,39 +48,35 @@ def read(chapter: Chapter) -> NotebookNode:
     return twin
 
 
-def published_tables(chapter: Chapter) -> Tables:
-    """The numbers behind the figures of a chapter's published twin.
+def published_values(chapter: Chapter) -> Values:
+    """The values of a chapter's published twin.
 
     Raises:
         BookError: if they are missing or damaged.
     """
     try:
-        tables = json.loads(chapter.figures.read_text(encoding="utf-8"))
+        values = json.loads(chapter.values.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        tables = None
-    if not isinstance(tables, dict):
+        values = None
+    if not isinstance(values, dict) or not all(_is_value(value) for value in values.values()):
         raise BookError(
-            f"{chapter.slug}: the numbers behind its figures are missing or damaged: flatter run {chapter.slug}"
+            f"{chapter.slug}: its published values are missing or damaged: flatter run {chapter.slug}"
         )
-    return tables
+    return values
 
 
-def clean(executed: NotebookNode) -> tuple[NotebookNode, Tables]:
-    """The notebook without marks of its run, and the tables of its figures.
-
-    Returns:
-        The cleaned copy, and figure name -> ``{"rtol", "atol", "columns"}``.
-    """
+def clean(executed: NotebookNode) -> tuple[NotebookNode, Values]:
+    """The notebook without marks of its run, and its values."""
     twin = copy.deepcopy(executed)
     metadata = {
         "kernelspec": dict(KERNEL),
-        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        "language_info": dict(LANGUAGE),
     }
     if "flatter" in executed.metadata:
         metadata["flatter"] = copy.deepcopy(dict(executed.metadata["flatter"]))
     twin.metadata = nbformat.from_dict(metadata)
     twin.nbformat, twin.nbformat_minor = 4, 5
-    tables: Tables = {}
+    values: Values = {}
     seen: Counter[str] = Counter()
     count = 0
     for cell in twin.cells:
@@ -90,8 +90,8 @@ def clean(executed: NotebookNode) -> tuple[NotebookNode, Tables]:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
-        tables |= _taken(cell)
-    return twin, tables
+        values |= _taken(cell)
+    return twin, values
 
 
 def weave(source: NotebookNode, twin: NotebookNode) -> NotebookNode:
@@ -102,23 +102,20 @@ def weave(source: NotebookNode, twin: NotebookNode) -> NotebookNode:
     return clean(woven)[0]
 
 
-def tables(notebook: NotebookNode) -> Tables:
-    """The tables of figures that still travel in the outputs of a notebook just executed."""
-    return clean(notebook)[1]
+def values_of(cell: NotebookNode, outputs: list[Any]) -> Values:
+    """The values in the outputs of one cell just executed, by their names."""
+    return dict(pair for pairs in _named(cell, outputs) for pair in pairs)
 
 
-def tables_of(cell: NotebookNode, outputs: list[Any]) -> Tables:
-    """The tables in the outputs of one cell, under the names that the cell's metadata gives its figures."""
-    found = [marks["figure"] for _, marks in _marks(outputs) if "figure" in marks]
-    name = figure_name(cell)
-    return {name or f"unnamed-{i}": dict(table) for i, table in enumerate(found)}
+def names_of(output: Any) -> list[str]:
+    """The names of the values that an output of a cleaned twin shows."""
+    return [name for name in _mark(output).get("values", []) if isinstance(name, str)]
 
 
-def claims_of(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The claim rows that a cell's outputs carry."""
-    return [
-        dict(marks["claim"]) for _, marks in _marks(cell.get("outputs", [])) if "claim" in marks
-    ]
+def claims_of(cell: NotebookNode) -> list[str]:
+    """The ids of the claims that a cell of a cleaned twin measured."""
+    names = [name for output in cell.get("outputs", []) for name in names_of(output)]
+    return [name.removeprefix(CLAIM) for name in names if name.startswith(CLAIM)]
 
 
 def figure_name(cell: NotebookNode) -> str:
@@ -136,17 +133,44 @@ def kept_metadata(cell: NotebookNode) -> dict[str, Any]:
     return copy.deepcopy(kept)
 
 
-def _taken(cell: NotebookNode) -> Tables:
-    found = tables_of(cell, cell.outputs)
-    for output, marks in _marks(cell.outputs):
-        if "figure" in marks:
-            del output.metadata["flatter"]
-    return found
+def _taken(cell: NotebookNode) -> Values:
+    found = list(_named(cell, cell.outputs))
+    for output, pairs in zip(cell.outputs, found, strict=True):
+        if pairs:
+            output.metadata.flatter = nbformat.from_dict({"values": [name for name, _ in pairs]})
+    return dict(pair for pairs in found for pair in pairs)
 
 
-def _marks(outputs: list[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+def _named(cell: NotebookNode, outputs: list[Any]) -> Iterator[list[tuple[str, Value]]]:
+    """For each output of a cell the values that it carries, each with its name in the chapter."""
+    taken: Counter[str] = Counter()
     for output in outputs:
-        yield output, output.get("metadata", {}).get("flatter", {})
+        mark = _mark(output)
+        role = str(mark.get("role", ""))
+        pairs = []
+        for value in mark.get("values", []):
+            if isinstance(value, str):
+                continue
+            own = str(value.get("name", ""))
+            name = {
+                "figure": f"{figure_name(cell) or 'unnamed'}: {own}",
+                "claim": f"{CLAIM}{own}",
+                "line": f"line of {cell.get('id', '')}",
+            }.get(role, own)
+            taken[name] += 1
+            if taken[name] > 1 or role == "line":
+                name = f"{name}, {taken[name]}"
+            pairs.append((name, {**value, "role": role}))
+        yield pairs
+
+
+def _mark(output: Any) -> Mapping[str, Any]:
+    mark = output.get("metadata", {}).get("flatter", {})
+    return mark if isinstance(mark, Mapping) else {}
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, dict) and {"role", "numbers", "kind"} <= set(value)
 
 
 def _stable_id(cell: NotebookNode, seen: Counter[str]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,8 +10,8 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish import twins
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
-from flatter_lib.publish.project import Chapter, Project
+from flatter_lib.publish.checks.notebooks import cell_at, executed
+from flatter_lib.publish.project import Project
 
 #: Shorter descriptions do not say what is seen.
 ALT_CHARACTERS, ALT_WORDS = 20, 4
@@ -50,24 +48,21 @@ def in_order(project: Project) -> list[Finding]:
 
 
 def figures(project: Project) -> list[Finding]:
-    """Every figure has a name of its own, a caption, real alternative text and the numbers behind it."""
+    """Every figure has a name of its own, a caption, real alternative text."""
     found = []
     seen: dict[str, str] = {}
     for chapter, twin in executed(project):
-        drawn = []
         for index, cell in enumerate(twin.cells):
             where = cell_at(project, chapter, twin, index)
             pictures = sum(_is_picture(output) for output in cell.get("outputs", []))
             name = twins.figure_name(cell)
             if not pictures and not name:
                 continue
-            drawn.append(name)
             found += [Finding(where, what, cure) for what, cure in _figure_problems(cell, pictures)]
             if name and name in seen:
                 what = f"its figure name {name} is also that of {seen[name]}"
                 found.append(Finding(where, what, "give each figure a name of its own"))
             seen.setdefault(name, where)
-        found += _table_problems(project, chapter, [name for name in drawn if name])
     return found
 
 
@@ -103,33 +98,6 @@ def _alt_problem(alt: str, name: str, caption: str) -> str:
     if len(alt) < ALT_CHARACTERS or len(alt.split()) < ALT_WORDS:
         return f"is too short to say what is seen ({alt!r})"
     return ""
-
-
-def _table_problems(project: Project, chapter: Chapter, drawn: list[str]) -> Iterator[Finding]:
-    where = relative(project, chapter.figures)
-    cure = f"execute the chapter again: flatter run {chapter.slug}"
-    try:
-        tables: Mapping[str, Any] = json.loads(chapter.figures.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        yield Finding(
-            where, "the numbers behind the chapter's figures are missing or damaged", cure
-        )
-        return
-    for name in Counter(drawn):
-        if name not in tables:
-            yield Finding(
-                where, f"has no numbers for {name}", "end its cell in figures.show(...); " + cure
-            )
-        elif not tables[name].get("columns"):
-            yield Finding(where, f"{name} has no columns", cure)
-        elif tables[name].get("rtol", 1) >= 1:
-            yield Finding(
-                where,
-                f"{name} is held to no digit: its rtol is not below 1",
-                "state a tighter rtol",
-            )
-    for name in sorted(set(tables) - set(drawn)):
-        yield Finding(where, f"has numbers for {name}, which no cell draws", cure)
 
 
 def _settings(cell: NotebookNode, kind: str) -> Mapping[str, Any]:

@@ -36,7 +36,10 @@ def one_to_one(project: Project) -> list[Finding]:
 
 
 def fresh(project: Project) -> list[Finding]:
-    """Every twin was executed from what its source, parameters, library modules and records are now."""
+    """Every twin was executed from what its source, parameters and records are now.
+
+    The library may have changed since: whether that changes anything, executing the chapter again will say.
+    """
     found = []
     for chapter in _whole(project):
         try:
@@ -98,12 +101,8 @@ def _marks(project: Project, chapter: Chapter, twin: NotebookNode) -> Iterator[F
             kept = ", ".join(sorted(set(ours.metadata) - set(plain.metadata)))
             yield Finding(where, f"its metadata hold marks of a run ({kept})", cure)
         if _counted_alike(ours) != _counted_alike(plain):
-            held = bool(twins.tables_of(ours, ours.outputs))
-            what = (
-                "the numbers behind its figure are still in its output"
-                if held
-                else "its outputs are not cleaned"
-            )
+            held = bool(twins.values_of(ours, ours.outputs))
+            what = "its values are still in its output" if held else "its outputs are not cleaned"
             yield Finding(where, what, cure)
 
 
@@ -122,7 +121,7 @@ def _left_over(project: Project) -> Iterator[Finding]:
     expected = {
         path
         for chapter in chapters(project)
-        for path in (chapter.twin, chapter.provenance, chapter.figures)
+        for path in (chapter.twin, chapter.provenance, chapter.values)
     }
     for path in sorted(project.executed.glob("*")):
         if path.is_file() and not path.name.startswith(".") and path not in expected:

@@ -34,7 +34,7 @@ def _label_cells(app: Sphinx, doctree: nodes.document) -> None:
     labels = app.env.get_domain("std").data["anonlabels"]
     for shown in doctree.findall(nodes.container):
         if shown.get("nb_element") == "cell_code":
-            for row in twins.claims_of(cells[shown["cell_index"]]):
-                name = label(row["claim"])
+            for claim in twins.claims_of(cells[shown["cell_index"]]):
+                name = label(claim)
                 shown["ids"].append(name)
                 labels[name] = app.env.docname, name

@@ -97,6 +97,6 @@ def _copy_side_files(app: Sphinx, error: Exception | None) -> None:
     if error is not None or not target.is_dir():
         return
     for chapter in Project(Path(app.srcdir)).chapters():
-        for side in (chapter.provenance, chapter.figures):
+        for side in (chapter.provenance, chapter.values):
             if side.exists():
                 shutil.copyfile(side, target / side.name)

@@ -114,7 +114,7 @@ class LedgerDirective(_FromLedger):
             return (
                 [nodes.paragraph("", "", *self._inline(claim.untested))] if claim.untested else []
             )
-        value = numbers.measured(row.value, row.low, row.high)
+        value = row.written if row.low is not None else f"{row.written}, exact"
         where = numbers.circumstances(row.where)
         chapter = self.project.chapter_paths(row.chapter)
         cell = link(self.env.docname, anchors.label(claim.id), f"measured in “{chapter.title}”")

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from flatter_lib.publish.ledger import SAMPLE_SIZES
 
 PROFILES = ("smoke", "laptop", "paper")
-
-
-def measured(value: float, low: float | None, high: float | None) -> str:
-    """A value with its interval, to two digits of the interval's width.
-
-    Examples:
-        >>> measured(0.66712, 0.6512, 0.6831)
-        '0.667, 95 % interval 0.651 to 0.683'
-        >>> measured(1.0, None, None)
-        '1, exact'
-        >>> measured(12345.6, 12000.0, 12900.0)
-        '12346, 95 % interval 12000 to 12900'
-        >>> measured(3.2e-9, 3.1e-9, 3.3e-9)
-        '3.2e-09, 95 % interval 3.1e-09 to 3.3e-09'
-    """
-    if low is None or high is None:
-        return f"{value:.6g}, exact"
-    width = high - low
-    decimals = 1 - math.floor(math.log10(width)) if width > 0 else 6
-    plain = decimals <= 6 and max(abs(low), abs(high)) < 1e6
-    form = f".{max(decimals, 0)}f" if plain else ".4g"
-    return f"{value:{form}}, 95 % interval {low:{form}} to {high:{form}}"
 
 
 def allowed(expect: Mapping[str, Any]) -> str:

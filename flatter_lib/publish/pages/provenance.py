@@ -102,8 +102,8 @@ def page_end(chapter: Chapter, made: Record, notebook: str) -> str:
 
 def _downloads(chapter: Chapter, notebook: str) -> Iterator[str]:
     links = [(notebook, "notebook, as executed"), (chapter.provenance.name, "this record (JSON)")]
-    if chapter.figures.exists():
-        links.insert(1, (chapter.figures.name, "numbers behind the figures (JSON)"))
+    if chapter.values.exists():
+        links.insert(1, (chapter.values.name, "its values, with their tolerances (JSON)"))
     for href, words in links:
         yield f'<li><a class="reference download internal" href="{escape(href)}" download>{words}</a></li>'
 

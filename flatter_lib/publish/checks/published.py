@@ -1,0 +1,73 @@
+"""What a twin shows are its values: every number that it prints is one, and is printed as the value says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from nbformat import NotebookNode
+
+from flatter_lib.publish import compare, twins
+from flatter_lib.publish.checks.finding import Finding
+from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
+from flatter_lib.publish.project import BookError, Project
+from flatter_lib.values import written
+
+#: A number that depends on rounding. Whole numbers may be words: how many, which.
+_FLOAT = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*)?\.\d+(?:[eE][-+]?\d+)?|\d[eE][-+]?\d+|\bnan\b")
+
+
+def values(project: Project) -> list[Finding]:
+    """Values and outputs are one to one, and an output shows what its values say."""
+    found = []
+    for chapter, twin in executed(project):
+        cure = f"execute the chapter again: flatter run {chapter.slug}"
+        try:
+            kept = twins.published_values(chapter)
+        except BookError:
+            where = relative(project, chapter.values)
+            found.append(Finding(where, "the chapter's values are missing or damaged", cure))
+            continue
+        shown: set[str] = set()
+        for index, cell in enumerate(twin.cells):
+            where = cell_at(project, chapter, twin, index)
+            for output in cell.get("outputs", []):
+                names = twins.names_of(output)
+                shown |= set(names)
+                found += [Finding(where, what, cure) for what in _problems(output, names, kept)]
+        lost = sorted(set(kept) - shown)
+        where = relative(project, chapter.values)
+        found += [Finding(where, f"has {name}, which no cell shows", cure) for name in lost]
+    return found
+
+
+def bare_numbers(project: Project) -> list[Finding]:
+    """No cell prints a number past its values: its digits would be compared with those of another processor."""
+    cure = "say(text(...)), glue(...) or record(...) of flatter_lib.values publish a number with its tolerance"
+    return [
+        Finding(cell_at(project, chapter, twin, index), f"prints a bare number, {number}", cure)
+        for chapter, twin in executed(project)
+        for index, cell in enumerate(twin.cells)
+        if (number := _bare(cell))
+    ]
+
+
+def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Iterator[str]:
+    if lost := [name for name in names if name not in kept]:
+        yield f"shows {lost[0]}, which is not among the chapter's values"
+        return
+    for value in (kept[name] for name in names if kept[name]["role"] != "figure"):
+        text = "\n".join(str(shown) for kind, shown in output.data.items() if "text" in kind)
+        said = {"line": written(value), "glue": repr(written(value))}.get(value["role"])
+        agree = written(value) in text if said is None else said == text
+        if not agree:
+            yield f"shows {text[:60]!r} where its value is {written(value)[:60]!r}"
+
+
+def _bare(cell: NotebookNode) -> str:
+    for output in cell.get("outputs", []):
+        if "flatter" not in output.get("metadata", {}):
+            for line in compare.words_of(output):
+                if match := _FLOAT.search(line):
+                    return match.group()
+    return ""
