@@ -18,13 +18,15 @@ interesting settings have :math:`\beta` close to 1 and :math:`\eta h` close to 0
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flatter_lib.heavy_ball import arguments
-from flatter_lib.heavy_ball.arguments import Elementwise
+from flatter_lib import checks
+
+#: A NumPy scalar for scalar arguments, otherwise an array of their broadcast shape (typed as NumPy types its ufuncs).
+Elementwise: TypeAlias = Any
 
 
 def effective_lr(lr: ArrayLike, momentum: ArrayLike) -> Elementwise:
@@ -44,7 +46,9 @@ def effective_lr(lr: ArrayLike, momentum: ArrayLike) -> Elementwise:
         >>> print(effective_lr(0.25, 0.75))
         1.0
     """
-    return arguments.nonnegative("lr", lr) / (1.0 - arguments.momentum(momentum))
+    return checks.numbers("lr", lr, "[0, inf)") / (
+        1.0 - checks.numbers("momentum", momentum, "[0, 1)")
+    )
 
 
 def is_stable(lr: ArrayLike, momentum: ArrayLike, curvature: ArrayLike) -> Elementwise:
@@ -212,7 +216,7 @@ def stationary_variance(
         array([   inf, 0.5135,    inf])
     """
     step, beta = _mode(lr, momentum, curvature)
-    noise = arguments.nonnegative("noise_variance", noise_variance)
+    noise = checks.numbers("noise_variance", noise_variance, "[0, inf)")
     gap = _gap(step, beta)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         variance = effective_lr(lr, beta) * noise * (1.0 + beta) / (np.asarray(curvature) * gap)
@@ -248,7 +252,7 @@ def drift_prefactor(
         >>> print(drift_prefactor(0.25, 0.75, 4.0))
         1.0
     """
-    noise = arguments.nonnegative("noise_variance_per_curvature", noise_variance_per_curvature)
+    noise = checks.numbers("noise_variance_per_curvature", noise_variance_per_curvature, "[0, inf)")
     return effective_lr(lr, momentum) ** 2 * noise / 4.0
 
 
@@ -256,9 +260,10 @@ def _mode(
     lr: ArrayLike, momentum: ArrayLike, curvature: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The two numbers that decide how a mode moves: the step in units of the curvature, and the momentum."""
-    rate, beta = arguments.nonnegative("lr", lr), arguments.momentum(momentum)
+    rate = checks.numbers("lr", lr, "[0, inf)")
+    beta = checks.numbers("momentum", momentum, "[0, 1)")
     with np.errstate(over="ignore"):
-        return rate * arguments.nonnegative("curvature", curvature), beta
+        return rate * checks.numbers("curvature", curvature, "[0, inf)"), beta
 
 
 def _gap(step: NDArray[np.float64], beta: NDArray[np.float64]) -> Any:

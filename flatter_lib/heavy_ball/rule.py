@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flatter_lib.heavy_ball import arguments
-from flatter_lib.heavy_ball.arguments import Elementwise
+from flatter_lib import checks
+from flatter_lib.heavy_ball.modes import Elementwise
 
 
 def scaled_momentum(
@@ -36,11 +36,9 @@ def scaled_momentum(
         >>> scaled_momentum([0.01, 0.04], prefactor=2.0, exponent=0.5)
         array([0.8, 0.6])
     """
-    step = arguments.checked("lr", lr, "positive and finite", lambda a: (a > 0) & np.isfinite(a))
-    scale = arguments.checked(
-        "prefactor", prefactor, "positive and finite", lambda a: (a > 0) & np.isfinite(a)
-    )
-    power = arguments.checked("exponent", exponent, "finite", np.isfinite)
+    step = checks.numbers("lr", lr, "(0, inf)")
+    scale = checks.numbers("prefactor", prefactor, "(0, inf)")
+    power = checks.numbers("exponent", exponent)
     with np.errstate(over="ignore"):
         momentum = 1.0 - scale * step**power
     allowed = (momentum >= 0) & (momentum < 1)
@@ -77,9 +75,9 @@ def calibrate(lr: ArrayLike, momentum: ArrayLike, exponent: ArrayLike = 2 / 3) -
         >>> print(scaled_momentum(0.0125, calibrate(0.1, 0.9)).round(12))
         0.975
     """
-    step = arguments.checked("lr", lr, "positive and finite", lambda a: (a > 0) & np.isfinite(a))
-    beta = arguments.momentum(momentum)
-    power = arguments.checked("exponent", exponent, "finite", np.isfinite)
+    step = checks.numbers("lr", lr, "(0, inf)")
+    beta = checks.numbers("momentum", momentum, "[0, 1)")
+    power = checks.numbers("exponent", exponent)
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         prefactor = (1.0 - beta) / step**power
     if not np.all((prefactor > 0) & np.isfinite(prefactor)):

@@ -2,14 +2,14 @@ r"""The scaling rule in a training loop: a PyTorch scheduler that sets the momen
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Optimizer, RMSprop
 from torch.optim.lr_scheduler import LRScheduler
 
+from flatter_lib import checks
 from flatter_lib.heavy_ball.rule import calibrate
 
 #: Stands for a momentum of 0. At an exact 0 ``torch.optim.SGD`` neither updates nor forgets its buffer, and a stale one
@@ -21,7 +21,8 @@ class ScaledMomentum(LRScheduler):
     r"""Keeps :math:`1 - \beta = C \eta^\gamma` in every parameter group, whatever schedules the learning rate.
 
     A ``torch.optim.lr_scheduler`` that reads the learning rate :math:`\eta` and sets the momentum :math:`\beta`; it
-    never changes a learning rate. Build it after the schedulers that do, and step it after them:
+    never changes a learning rate. Build it after the schedulers that do, and step it after them; stepped before them
+    it follows one step late, and nothing says so:
 
     .. code-block:: python
 
@@ -38,14 +39,16 @@ class ScaledMomentum(LRScheduler):
     The rule has no memory of its own, so every way to schedule a learning rate composes with it: ``SequentialLR``,
     ``ReduceLROnPlateau``, one's own hand, ``ChainedScheduler([cosine, momentum])``. ``OneCycleLR`` and ``CyclicLR``
     want ``cycle_momentum=False``; what they do to the momentum is overwritten. A parameter group added later is set at
-    the next step.
+    the next step. A compiled ``optimizer.step`` is compiled once more when the momentum first changes, as PyTorch does
+    with any number in a parameter group that turns out not to be constant.
 
     **Which optimizers.** Any with an entry ``momentum`` or ``betas`` in its parameter groups; of ``betas`` the first is
     set. The theory (Cowsik et al. 2022, section 1.1) is that of SGD, where the momentum also sets the effective step
     :math:`\eta / (1 - \beta)`. In the Adam family it does not, since Adam's average is normalised, and its bias
     correction :math:`1 - \beta_1^k` assumes a constant :math:`\beta_1`: when :math:`\beta_1` rises within its first
     :math:`1/(1-\beta_1)` steps, steps are too long for a while. Nesterov's momentum has the same effective step as
-    heavy ball; ``dampening`` would have to follow the momentum and is refused.
+    heavy ball; ``dampening`` would have to follow the momentum and is refused. ``RMSprop`` makes room for a momentum
+    at its first step or never, and is refused after steps without one.
 
     **What becomes of the buffer.** It is left alone. ``torch.optim.SGD`` keeps :math:`v_{k+1} = \beta v_k + g_k` and
     moves by :math:`\eta v_{k+1}`: a new learning rate acts at once, a new momentum over the following
@@ -70,7 +73,7 @@ class ScaledMomentum(LRScheduler):
 
     Raises:
         ValueError: if a number is out of its range, there is not one for each parameter group, or the optimizer has no
-            momentum to set. The message names the argument.
+            momentum to set, or no room for it. The message names the argument.
 
     Examples:
         >>> import torch
@@ -93,22 +96,17 @@ class ScaledMomentum(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        prefactor: float | Sequence[float] = 1.0,
-        exponent: float | Sequence[float] = 2 / 3,
+        prefactor: ArrayLike = 1.0,
+        exponent: ArrayLike = 2 / 3,
         *,
         min_momentum: float = 0.0,
         max_momentum: float = 0.999,
         last_epoch: int = -1,
     ) -> None:
-        self.prefactor = _numbers("prefactor", prefactor, "positive and finite", lambda c: c > 0)
-        self.exponent = _numbers("exponent", exponent, "finite and at least 0", lambda g: g >= 0)
-        if not 0.0 <= min_momentum <= max_momentum < 1.0:
-            raise ValueError(
-                "min_momentum, max_momentum: must be 0 <= min_momentum <= max_momentum < 1, "
-                f"got {min_momentum} and {max_momentum}"
-            )
-        self.min_momentum = float(min_momentum)
-        self.max_momentum = float(max_momentum)
+        self.prefactor = _numbers("prefactor", prefactor, "(0, inf)")
+        self.exponent = _numbers("exponent", exponent, "[0, inf)")
+        self.max_momentum = checks.number("max_momentum", max_momentum, "[0, 1)")
+        self.min_momentum = checks.number("min_momentum", min_momentum, f"[0, {self.max_momentum}]")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
@@ -123,7 +121,7 @@ class ScaledMomentum(LRScheduler):
         prefactors = _each("prefactor", self.prefactor, len(groups))
         exponents = _each("exponent", self.exponent, len(groups))
         for group in groups:
-            _check_settable(group)
+            self._check_settable(group)
         self._last_momentum = [
             self._momentum(float(group["lr"]), prefactor, exponent)
             for group, prefactor, exponent in zip(groups, prefactors, exponents, strict=True)
@@ -141,16 +139,21 @@ class ScaledMomentum(LRScheduler):
         momentum: float = 1.0 - prefactor * max(lr, 0.0) ** exponent
         return min(max(momentum, self.min_momentum), self.max_momentum)
 
-
-def _check_settable(group: dict[str, Any]) -> None:
-    if "momentum" not in group and "betas" not in group:
-        raise ValueError(
-            "optimizer: must have `momentum` or `betas` in its parameter groups; this one has neither"
-        )
-    if group.get("dampening", 0) != 0:
-        raise ValueError(
-            f"optimizer: dampening must be 0, got {group['dampening']:g}: it would stay while the momentum moves"
-        )
+    def _check_settable(self, group: dict[str, Any]) -> None:
+        if "momentum" not in group and "betas" not in group:
+            raise ValueError(
+                "optimizer: must have `momentum` or `betas` in its parameter groups; this one has neither"
+            )
+        if group.get("dampening", 0) != 0:
+            raise ValueError(
+                f"optimizer: dampening must be 0, got {group['dampening']:g}: it would stay while the momentum moves"
+            )
+        states = filter(None, map(self.optimizer.state.get, group["params"]))
+        if isinstance(self.optimizer, RMSprop) and any("momentum_buffer" not in s for s in states):
+            raise ValueError(
+                "optimizer: RMSprop has taken steps with momentum 0 and has no buffer for any other; "
+                "build it with a momentum, or build the scheduler before its first step"
+            )
 
 
 def _set(group: dict[str, Any], momentum: float) -> None:
@@ -166,20 +169,10 @@ def _like(old: float | Tensor, new: float) -> float | Tensor:
     return old.fill_(new) if isinstance(old, Tensor) else new
 
 
-def _numbers(
-    name: str, value: float | Sequence[float], allowed: str, holds: Callable[[float], bool]
-) -> float | list[float]:
+def _numbers(name: str, value: ArrayLike, interval: str) -> float | list[float]:
     """One Python number or a list of them, which a state dict can hold without pickling."""
-    try:
-        numbers = list(map(float, value)) if isinstance(value, Sequence) else float(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name}: must be a number or a list of numbers, {allowed}, got {value!r}"
-        ) from None
-    for number in numbers if isinstance(numbers, list) else [numbers]:
-        if not (math.isfinite(number) and holds(number)):
-            raise ValueError(f"{name}: must be {allowed}, got {number:g}")
-    return numbers
+    array = checks.numbers(name, value, interval)
+    return [checks.number(name, row) for row in array] if array.ndim else float(array)
 
 
 def _each(name: str, value: float | list[float], groups: int) -> list[float]:

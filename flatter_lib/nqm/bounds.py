@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flatter_lib import heavy_ball
-from flatter_lib.nqm import arguments
-from flatter_lib.nqm.arguments import Floats
-from flatter_lib.nqm.exact import Elementwise, risk
+from flatter_lib.checks import Floats
+from flatter_lib.nqm.exact import Elementwise, flat, risk
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
 
@@ -56,15 +55,14 @@ def risk_bound(
         >>> print(risk_bound(model, steps=[0, 1], lr=0.5, batch_size=1).round(6))
         [0.666667 0.291667]
     """
-    given = arguments.together(
-        steps=arguments.steps(steps),
-        lr=arguments.learning_rate(lr),
-        batch_size=arguments.batch_size(batch_size),
-        momentum=arguments.momentum(momentum),
-        averaging=arguments.averaging(averaging),
-        preconditioning=arguments.preconditioning(preconditioning),
+    shape, (count, rate, batch, beta, gamma, power) = flat(
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        momentum=momentum,
+        averaging=averaging,
+        preconditioning=preconditioning,
     )
-    count, rate, batch, beta, gamma, power = (np.ravel(array) for array in given)
     if np.any((beta > 0) & (gamma > 0)):
         raise ValueError(
             "averaging: must be 0 wherever momentum is not; the paper bounds one or the other"
@@ -73,7 +71,7 @@ def risk_bound(
     settings = np.stack([rate, batch, beta, gamma, power], axis=-1)
     distinct, which = np.unique(settings, axis=0, return_inverse=True)
     stationary = np.array([_stationary_risk(model, *setting) for setting in distinct.tolist()])
-    return (result + stationary[which]).reshape(given[0].shape)[()]
+    return (result + stationary[which]).reshape(shape)[()]
 
 
 def _stationary_risk(
@@ -169,8 +167,6 @@ def bayes_risk(model: NoisyQuadratic, steps: ArrayLike, batch_size: ArrayLike) -
 
 def _queries(steps: ArrayLike, batch_size: ArrayLike) -> Floats:
     """How many queries of the gradient have been made."""
-    count, batch = arguments.together(
-        steps=arguments.steps(steps), batch_size=arguments.batch_size(batch_size)
-    )
+    shape, (count, batch) = flat(steps=steps, batch_size=batch_size)
     queries: Floats = np.multiply(count, batch, out=np.zeros(count.shape), where=count > 0)
-    return queries
+    return queries.reshape(shape)

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flatter_lib.nqm import arguments
-from flatter_lib.nqm.arguments import Floats
-from flatter_lib.nqm.exact import BLOCK, Elementwise, Modes, level_of, risk_of_some
+from flatter_lib.checks import Floats
+from flatter_lib.nqm.exact import BLOCK, Elementwise, Modes, flat, level_of, risk_of_some
 from flatter_lib.nqm.powers import (
     ELL,
     MODE_ROWS,
@@ -99,15 +98,14 @@ def steps_to_target(
         >>> steps_to_target(model, target=0.01, lr=[0.5, 2.5], batch_size=1000)
         array([ 3., inf])
     """
-    given = arguments.together(
-        target=arguments.target(target),
-        lr=arguments.learning_rate(lr),
-        batch_size=arguments.batch_size(batch_size),
-        momentum=arguments.momentum(momentum),
-        averaging=arguments.averaging(averaging),
-        preconditioning=arguments.preconditioning(preconditioning),
+    shape, (goal, rate, batch, beta, gamma, power) = flat(
+        target=target,
+        lr=lr,
+        batch_size=batch_size,
+        momentum=momentum,
+        averaging=averaging,
+        preconditioning=preconditioning,
     )
-    goal, rate, batch, beta, gamma, power = (np.ravel(array) for array in given)
     result = np.empty(goal.size)
     for p in np.unique(power):
         chosen = np.flatnonzero(power == p)
@@ -115,7 +113,7 @@ def steps_to_target(
         result[chosen] = first_crossings(
             modes, goal[chosen], rate[chosen], batch[chosen], beta[chosen], gamma[chosen]
         )
-    return result.reshape(given[0].shape)[()]
+    return result.reshape(shape)[()]
 
 
 def first_crossings(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib.checks import Floats
 from flatter_lib.nqm.exact import Modes
 
 #: Half a step of the difference quotients, the least that makes sense, and the largest change of the logarithm of the

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flatter_lib.nqm import arguments
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib import checks
+from flatter_lib.checks import Floats
 from flatter_lib.nqm.powers import (
     MODE_ROWS,
     POWER_ROWS,
@@ -28,6 +28,15 @@ from flatter_lib.nqm.spectrum import NoisyQuadratic
 #: A NumPy scalar for scalar arguments, otherwise an array of their broadcast shape (typed as NumPy types its ufuncs).
 Elementwise: TypeAlias = Any
 
+#: What the arguments that describe an optimizer may be; an infinite batch leaves no noise.
+RANGES = {
+    "target": "(0, inf)",
+    "lr": "[0, inf)",
+    "batch_size": "(0, inf]",
+    "momentum": "[0, 1)",
+    "averaging": "[0, 1)",
+    "preconditioning": "[0, 1]",
+}
 #: So many modes at a time, all of whose powers stay in the processor's cache.
 BLOCK = 256
 
@@ -82,15 +91,14 @@ def risk(
         >>> print(risk(model, 3, lr=0.5, batch_size=[1.0, float("inf")], momentum=0.25))
         [0.20800781 0.00048828]
     """
-    given = arguments.together(
-        steps=arguments.steps(steps),
-        lr=arguments.learning_rate(lr),
-        batch_size=arguments.batch_size(batch_size),
-        momentum=arguments.momentum(momentum),
-        averaging=arguments.averaging(averaging),
-        preconditioning=arguments.preconditioning(preconditioning),
+    shape, (count, rate, batch, beta, gamma, power) = flat(
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        momentum=momentum,
+        averaging=averaging,
+        preconditioning=preconditioning,
     )
-    count, rate, batch, beta, gamma, power = (np.ravel(array) for array in given)
     result = np.empty(count.size)
     for p in np.unique(power):
         chosen = np.flatnonzero(power == p)
@@ -99,7 +107,23 @@ def risk(
         result[chosen] = Modes(model.preconditioned(float(p))).risk(
             count[chosen], rate[chosen], batch[chosen], beta[chosen], gamma[chosen]
         )
-    return result.reshape(given[0].shape)[()]
+    return result.reshape(shape)[()]
+
+
+def flat(**arguments: ArrayLike) -> tuple[tuple[int, ...], list[NDArray[Any]]]:
+    """Arguments, checked: the shape that they broadcast to, and each as one axis of that many.
+
+    Raises:
+        ValueError: if one is out of its range, or the shapes do not broadcast.
+    """
+    checked: dict[str, NDArray[Any]] = {
+        name: checks.counts(name, value)
+        if name == "steps"
+        else checks.numbers(name, value, RANGES[name])
+        for name, value in arguments.items()
+    }
+    together = checks.together(**checked)
+    return together[0].shape, [np.ravel(array) for array in together]
 
 
 class Modes:

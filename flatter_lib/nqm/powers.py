@@ -44,7 +44,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib.checks import Floats
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib.checks import Floats
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
 

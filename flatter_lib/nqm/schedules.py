@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from flatter_lib.nqm import arguments
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib import checks
+from flatter_lib.checks import Floats
 from flatter_lib.nqm.descent import Place, interpolate
-from flatter_lib.nqm.exact import Modes
+from flatter_lib.nqm.exact import RANGES, Modes
 from flatter_lib.nqm.powers import compiled
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 from flatter_lib.nqm.tuning import tune
@@ -54,14 +54,11 @@ class Schedule:
     rates: Floats
 
     def __init__(self, steps: int, rates: ArrayLike) -> None:
-        count = arguments.steps(steps)
-        if count.ndim:
-            raise ValueError(f"steps: must be one number, got an array of shape {count.shape}")
-        kept = np.array(arguments.nonnegative("rates", rates), dtype=np.float64)
+        kept = np.array(checks.numbers("rates", rates, "[0, inf)"))
         if kept.ndim != 1 or not kept.size:
             raise ValueError(f"rates: must be one for each piece, got shape {kept.shape}")
         kept.flags.writeable = False
-        object.__setattr__(self, "steps", int(count))
+        object.__setattr__(self, "steps", checks.count("steps", steps, 0, checks.MOST_STEPS))
         object.__setattr__(self, "rates", kept)
 
     @property
@@ -85,7 +82,7 @@ class Schedule:
         Raises:
             ValueError: if an argument is out of its range.
         """
-        batch = arguments.scalar("batch_size", arguments.batch_size(batch_size))
+        batch = checks.number("batch_size", batch_size, RANGES["batch_size"])
         modes = Modes(model.preconditioned(preconditioning))
         risks = _risks(modes, batch, self.lengths, self.rates)[0]
         return np.where(risks < np.inf, risks, np.inf)
@@ -122,8 +119,7 @@ def tune_schedule(
         >>> print(tune_schedule(model, target=0.01, batch_size=64).steps)
         156
     """
-    if not isinstance(pieces, (int, np.integer)) or isinstance(pieces, bool) or pieces < 1:
-        raise ValueError(f"pieces: must be a whole number from 1; got {pieces!r}")
+    checks.count("pieces", pieces)
     alone = tune(model, target, batch_size, preconditioning=preconditioning)
     if alone.steps == 0:
         return Schedule(0, [0.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib.checks import Floats
 from flatter_lib.nqm.crossing import first_crossings
 from flatter_lib.nqm.descent import Place, minima
 from flatter_lib.nqm.exact import Modes

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flatter_lib.nqm import arguments
-from flatter_lib.nqm.arguments import Floats
+from flatter_lib import checks
+from flatter_lib.checks import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +54,9 @@ class NoisyQuadratic:
             "multiplicity": multiplicity,
             "initial": initial,
         }
-        arrays = {name: arguments.nonnegative(name, value) for name, value in given.items()}
-        for name, array in zip(arrays, arguments.together(**arrays), strict=True):
-            if array.ndim > 1:
-                raise ValueError(
-                    f"{name}: modes stand along one axis, got an array of shape {array.shape}"
-                )
-            kept = np.array(array, dtype=np.float64, ndmin=1)
+        arrays = {name: checks.numbers(name, value, "[0, inf)") for name, value in given.items()}
+        for name, array in zip(arrays, checks.one_axis(**arrays), strict=True):
+            kept = np.array(array)
             kept.flags.writeable = False
             object.__setattr__(self, name, kept)
 
@@ -94,12 +90,12 @@ class NoisyQuadratic:
             >>> print(round(quick.multiplicity @ quick.curvature / exact.curvature.sum() - 1, 5))
             0.0
         """
-        count = _whole("dimension", dimension, least=1)
-        power = arguments.scalar("exponent", arguments.nonnegative("exponent", exponent))
-        if nodes is None or _whole("nodes", nodes, least=2) >= count:
+        count = checks.count("dimension", dimension)
+        power = checks.number("exponent", exponent, "[0, inf)")
+        if nodes is None or checks.count("nodes", nodes, 2) >= count:
             index, weight = np.arange(1.0, count + 1.0), np.ones(count)
         else:
-            index, weight = _quadrature(count, int(nodes))
+            index, weight = _quadrature(count, nodes)
         curvature = index**-power
         return cls(curvature, curvature, weight)
 
@@ -128,7 +124,7 @@ class NoisyQuadratic:
             >>> NoisyQuadratic(curvature=[0.25], noise=[1.0]).preconditioned(0.5).curvature
             array([0.5])
         """
-        p = arguments.scalar("preconditioning", arguments.preconditioning(power))
+        p = checks.number("preconditioning", power, "[0, 1]")
         if p == 0:
             return self
         scale = np.where(self.curvature > 0, self.curvature, 1.0) ** p
@@ -146,9 +142,3 @@ def _quadrature(count: int, nodes: int) -> tuple[Floats, Floats]:
     rest = np.exp(low + 0.5 * (high - low) * (points + 1.0))
     index = np.concatenate([leading, rest])
     return index, np.concatenate([np.ones(kept), 0.5 * (high - low) * weights * rest])
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: must be a whole number from {least}; got {value!r}")
-    return int(value)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flatter_lib.nqm import arguments
+from flatter_lib import checks
 from flatter_lib.nqm.descent import Place, fewest_steps
-from flatter_lib.nqm.exact import Modes
+from flatter_lib.nqm.exact import RANGES, Modes
 from flatter_lib.nqm.settings import Settings, coarse_guesses, first_guess
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
@@ -84,13 +84,12 @@ def tune(
         >>> print(tune(model, target=0.01, batch_size=64, optimizer="ema").steps)
         145
     """
-    goal = arguments.scalar("target", arguments.target(target))
-    batch = arguments.scalar("batch_size", arguments.batch_size(batch_size))
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer: must be one of {', '.join(OPTIMIZERS)}; got {optimizer!r}")
+    goal = checks.number("target", target, RANGES["target"])
+    batch = checks.number("batch_size", batch_size, RANGES["batch_size"])
+    checks.one_of("optimizer", optimizer, OPTIMIZERS)
     held = None
     if momentum is not None:
-        held = arguments.scalar("momentum", arguments.momentum(momentum))
+        held = checks.number("momentum", momentum, RANGES["momentum"])
         if optimizer != "momentum":
             raise ValueError(
                 f'momentum: is held for the optimizer "momentum" only; got {optimizer!r}'

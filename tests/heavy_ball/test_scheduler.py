@@ -206,6 +206,12 @@ def test_a_group_that_is_added_later_needs_a_prefactor_of_its_own_if_the_others_
     assert momenta(optimizer) == [*before, 0.9]
 
 
+def test_prefactors_from_several_known_good_pairs() -> None:
+    optimizer = two_groups()
+    ScaledMomentum(optimizer, calibrate(rates(optimizer), [0.9, 0.5]))
+    assert momenta(optimizer) == pytest.approx([0.9, 0.5])
+
+
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 def test_adam(kind: type[Adam]) -> None:
     optimizer = kind([weight()], lr=0.01, betas=(0.9, 0.95))
@@ -449,19 +455,21 @@ def test_in_a_loop_with_torchvisions_resnet() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prefactor": 0.0}, "prefactor: must be positive and finite, got 0"),
-        ({"prefactor": -1}, "prefactor: must be positive and finite, got -1"),
-        ({"prefactor": math.nan}, "prefactor: must be positive and finite, got nan"),
-        ({"prefactor": [1.0, math.inf]}, "prefactor: must be positive and finite, got inf"),
-        ({"prefactor": "much"}, "prefactor: must be a number or a list of numbers"),
-        ({"prefactor": None}, "prefactor: must be a number or a list of numbers"),
+        ({"prefactor": 0.0}, r"prefactor: must be in \(0, inf\), got 0"),
+        ({"prefactor": -1}, r"prefactor: must be in \(0, inf\), got -1"),
+        ({"prefactor": math.nan}, r"prefactor: must be in \(0, inf\), got nan"),
+        ({"prefactor": [1.0, math.inf]}, r"prefactor: must be in \(0, inf\), got inf"),
+        ({"prefactor": "12"}, "prefactor: must be real numbers"),
+        ({"prefactor": None}, "prefactor: must be real numbers"),
+        ({"prefactor": [[1.0, 2.0]]}, "prefactor: must be one number"),
         ({"prefactor": [1.0]}, "prefactor: must be one number, or one for each of the 2"),
-        ({"exponent": -0.5}, "exponent: must be finite and at least 0, got -0.5"),
+        ({"exponent": -0.5}, r"exponent: must be in \[0, inf\), got -0.5"),
         ({"exponent": [1.0, 1.0, 1.0]}, "exponent: must be one number, or one for each of the 2"),
-        ({"min_momentum": -0.1}, "min_momentum, max_momentum: must be 0 <="),
-        ({"max_momentum": 1.0}, "min_momentum, max_momentum: must be 0 <="),
-        ({"max_momentum": math.nan}, "min_momentum, max_momentum: must be 0 <="),
-        ({"min_momentum": 0.9, "max_momentum": 0.5}, "min_momentum, max_momentum: must be 0 <="),
+        ({"min_momentum": -0.1}, r"min_momentum: must be in \[0, 0.999\]"),
+        ({"min_momentum": "0"}, "min_momentum: must be real numbers"),
+        ({"max_momentum": 1.0}, r"max_momentum: must be in \[0, 1\)"),
+        ({"max_momentum": math.nan}, r"max_momentum: must be in \[0, 1\)"),
+        ({"min_momentum": 0.9, "max_momentum": 0.5}, r"min_momentum: must be in \[0, 0.5\]"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
@@ -475,6 +483,21 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 def test_an_optimizer_without_momentum_is_refused(kind: Any) -> None:
     with pytest.raises(ValueError, match=r"^optimizer: must have `momentum` or `betas`"):
         ScaledMomentum(kind([weight()]))
+
+
+def test_rmsprop_that_has_taken_steps_without_momentum_is_refused() -> None:
+    optimizer = RMSprop([weight()])
+    pull(optimizer)
+    with pytest.raises(ValueError, match=r"^optimizer: RMSprop has taken steps with momentum 0"):
+        ScaledMomentum(optimizer)
+    assert momenta(optimizer) == [0.0]
+
+
+def test_rmsprop_with_a_momentum_is_taken_on_after_steps() -> None:
+    optimizer = RMSprop([weight()], momentum=0.5)
+    pull(optimizer)
+    ScaledMomentum(optimizer)
+    pull(optimizer)
 
 
 def test_dampening_is_refused() -> None:

@@ -171,10 +171,10 @@ def test_arguments_broadcast_and_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": 0.0}, "target: must be positive and finite"),
-        ({"target": -1.0}, "target: must be positive and finite"),
-        ({"target": np.inf}, "target: must be positive and finite"),
-        ({"batch_size": -8}, "batch_size: must be positive"),
+        ({"target": 0.0}, r"target: must be in \(0, inf\)"),
+        ({"target": -1.0}, r"target: must be in \(0, inf\)"),
+        ({"target": np.inf}, r"target: must be in \(0, inf\)"),
+        ({"batch_size": -8}, r"batch_size: must be in \(0, inf\]"),
         ({"momentum": 1.0}, r"momentum: must be in \[0, 1\)"),
     ],
 )

@@ -25,13 +25,15 @@ def test_changing_the_given_array_does_not_change_the_model() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"curvature": [-1.0], "noise": [1.0]}, "curvature: must be finite and at least 0"),
-        ({"curvature": [1.0], "noise": [np.nan]}, "noise: must be finite"),
-        ({"curvature": [1.0], "noise": [np.inf]}, "noise: must be finite"),
+        ({"curvature": [-1.0], "noise": [1.0]}, r"curvature: must be in \[0, inf\)"),
+        ({"curvature": [1.0], "noise": [np.nan]}, r"noise: must be in \[0, inf\)"),
+        ({"curvature": [1.0], "noise": [np.inf]}, r"noise: must be in \[0, inf\)"),
         ({"curvature": [1.0], "noise": [1.0], "multiplicity": -1}, "multiplicity: must be"),
         ({"curvature": [1.0], "noise": [1.0], "initial": [[1.0]]}, "one axis"),
         ({"curvature": [1.0, 2.0], "noise": [1.0, 1.0, 1.0]}, r"curvature \(2,\), noise \(3,\)"),
         ({"curvature": ["steep"], "noise": [1.0]}, "curvature: must be real numbers"),
+        ({"curvature": ["1"], "noise": [1.0]}, "curvature: must be real numbers"),
+        ({"curvature": [], "noise": []}, "curvature, noise.*: must be .* one axis"),
     ],
 )
 def test_nonsense_is_refused_by_name(arguments: dict[str, object], message: str) -> None:
@@ -42,10 +44,10 @@ def test_nonsense_is_refused_by_name(arguments: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dimension": 0}, "dimension: must be a whole number from 1"),
-        ({"dimension": 2.5}, "dimension: must be a whole number"),
+        ({"dimension": 0}, "dimension: must be an integer from 1"),
+        ({"dimension": 2.5}, "dimension: must be an integer"),
         ({"exponent": -1.0}, "exponent: must be"),
-        ({"nodes": 1}, "nodes: must be a whole number from 2"),
+        ({"nodes": 1}, "nodes: must be an integer from 2"),
     ],
 )
 def test_nonsense_power_laws_are_refused_by_name(arguments: dict[str, float], message: str) -> None:

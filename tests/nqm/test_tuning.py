@@ -185,11 +185,11 @@ def test_a_start_at_the_target_needs_no_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"optimizer": "adam"}, "optimizer: must be one of sgd, momentum, ema; got 'adam'"),
-        ({"target": 0.0}, "target: must be positive and finite"),
+        ({"optimizer": "adam"}, "optimizer: must be one of sgd, momentum, ema, got 'adam'"),
+        ({"target": 0.0}, r"target: must be in \(0, inf\)"),
         ({"target": [0.1, 0.2]}, "target: must be one number"),
         ({"target": 1e-30}, "target: must be within the reach of 2"),
-        ({"batch_size": -1.0}, "batch_size: must be positive"),
+        ({"batch_size": -1.0}, r"batch_size: must be in \(0, inf\]"),
         ({"preconditioning": 2.0}, r"preconditioning: must be in \[0, 1\]"),
         ({"optimizer": "momentum", "momentum": 1.0}, r"momentum: must be in \[0, 1\)"),
         ({"optimizer": "ema", "momentum": 0.5}, "momentum: is held for"),
