@@ -1,0 +1,156 @@
+"""The instruction sets that this processor can compute with, each as another machine would.
+
+Every numerical library chooses its kernels by what the processor can do, so that sums are taken in another order and
+elementary functions differ in their last bits. Each library has a switch of its own that makes it choose as on an older
+processor; here they are set together.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: x86-64 by what counts here, each level with all of those before it.
+_LEVELS = ("sse", "avx2", "avx512")
+_ATEN = {"default": "sse", "avx2": "avx2"}
+#: How NumPy calls them, before its version 2.4 and since.
+_GROUPS = {"avx512": {"AVX512_SKX", "X86_V4"}, "avx2": {"AVX2", "X86_V3"}}
+_PREFIX_OF_AVX512 = ("AVX512", "X86_V4")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An instruction set to compute with.
+
+    Attributes:
+        name: a short word.
+        title: what machine computes so, for people.
+        isa: what a process under it computes with, as `current` says it there.
+        environment: the variables that a process starts with, besides its own.
+    """
+
+    name: str
+    title: str
+    isa: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def available() -> tuple[Variant, ...]:
+    """The instruction sets that this processor can compute with; the one that it has chosen comes first.
+
+    Examples:
+        >>> available()[0].name
+        'native'
+    """
+    here = current()
+    found = [Variant("native", f"this machine as it is ({here})", here)]
+    if here in _LEVELS:
+        lower = _LEVELS[: _LEVELS.index(here)]
+        found += [variant for variant in _x86() if variant.isa in lower]
+    elif here == "neon":
+        found.append(_generic())
+    return tuple(found)
+
+
+def current() -> str:
+    """What this process computes with: ``avx512``, ``avx2``, ``sse``, ``neon``, or the processor's family.
+
+    Where PyTorch's own switch says less than the processor can do, that counts.
+    """
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "generic" if os.environ.get("NUMBA_CPU_NAME") == "generic" else "neon"
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return platform.machine().lower()
+    groups = _numpy()["found"]
+    able = next((isa for isa in ("avx512", "avx2") if set(groups) & _GROUPS[isa]), "sse")
+    asked = _ATEN.get(os.environ.get("ATEN_CPU_CAPABILITY", ""), able)
+    return min(able, asked, key=_LEVELS.index)
+
+
+def other_than(published: str | None) -> Variant:
+    """A variant that computes with something else than what was published: this machine as it is, if it does.
+
+    Args:
+        published: the ``isa`` of what was published; None if it is not known.
+
+    Returns:
+        The first such variant; on a machine that has no other, this machine as it is.
+    """
+    native, *others = available()
+    if published is not None and native.isa != published:
+        return native
+    return next((variant for variant in others if variant.isa != published), native)
+
+
+def processor() -> str:
+    """The name of this processor, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _x86() -> tuple[Variant, ...]:
+    return (
+        Variant(
+            "avx2",
+            "x86-64 with AVX2 and without AVX-512",
+            "avx2",
+            {
+                "ATEN_CPU_CAPABILITY": "avx2",
+                "MKL_CBWR": "AVX2",
+                "NPY_DISABLE_CPU_FEATURES": _dispatched(_PREFIX_OF_AVX512),
+                "NUMBA_CPU_FEATURES": "",  # else numba adds all that the processor has
+                "NUMBA_CPU_NAME": "haswell",
+                "ONEDNN_MAX_CPU_ISA": "AVX2",
+                "OPENBLAS_CORETYPE": "Haswell",
+            },
+        ),
+        Variant(
+            "sse",
+            "x86-64 without AVX and without fused multiply-add",
+            "sse",
+            {
+                "ATEN_CPU_CAPABILITY": "default",
+                # The C library's exp, sin and tanh have versions for FMA, which `math` and NumPy call.
+                "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4",
+                "MKL_CBWR": "COMPATIBLE",
+                "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
+                "NUMBA_CPU_FEATURES": "",
+                "NUMBA_CPU_NAME": "nehalem",
+                "ONEDNN_MAX_CPU_ISA": "SSE41",
+                "OPENBLAS_CORETYPE": "Nehalem",
+            },
+        ),
+    )
+
+
+def _generic() -> Variant:
+    switches = {
+        "ATEN_CPU_CAPABILITY": "default",
+        "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CPU_NAME": "generic",
+        "OPENBLAS_CORETYPE": "ARMV8",
+    }
+    return Variant("generic", "64-bit ARM of the first generation", "generic", switches)
+
+
+def _dispatched(prefixes: tuple[str, ...]) -> str:
+    """The groups of instructions that NumPy may be told to leave alone: it refuses names that it does not know."""
+    already = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()
+    found = [*_numpy()["found"], *(name for name in _numpy()["not found"] if name in already)]
+    return " ".join(name for name in found if name.startswith(prefixes))
+
+
+def _numpy() -> dict[str, list[str]]:
+    """NumPy's groups of instructions chosen at run time: ``found``, and ``not found`` or told to leave alone."""
+    import numpy as np
+
+    said = dict(np.show_config(mode="dicts")["SIMD Extensions"])
+    return {name: list(said.get(name, [])) for name in ("found", "not found")}  # type: ignore[call-overload]

@@ -1,0 +1,175 @@
+"""Other machines: every library really computes with the instruction set that a variant names."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from flatter_lib.publish import machines
+
+x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the switches of x86-64")
+
+#: Says with what each library computes, after it has computed.
+PROBE = """
+import contextlib, io, json, math
+import numpy, scipy.linalg, threadpoolctl, torch
+from numba.core.registry import cpu_target
+from flatter_lib.publish import machines
+
+with torch.backends.mkldnn.verbose(1), torch.backends.mkl.verbose(1):
+    torch.nn.Conv2d(3, 8, 3)(torch.zeros(2, 3, 16, 16))
+    torch.zeros(64, 64) @ torch.zeros(64, 64)
+_, name, features = cpu_target.target_context.codegen().magic_tuple()
+print(json.dumps({
+    "said": machines.current(),
+    "left": [v.name for v in machines.available()],
+    "torch": torch.backends.cpu.get_cpu_capability(),
+    "openblas": sorted({i["architecture"] for i in threadpoolctl.threadpool_info() if i["internal_api"] == "openblas"}),
+    "numpy": numpy.show_config(mode="dicts")["SIMD Extensions"].get("found", []),
+    "numba": [name, features],
+    "libm": [math.exp(i / 7).hex() for i in range(2000)],
+}))
+"""
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "avx2": {
+        "said": "avx2",
+        "left": ["native", "sse"],
+        "torch": "AVX2",
+        "openblas": ["Haswell"],
+        "numba": ["haswell", ""],
+    },
+    "sse": {
+        "said": "sse",
+        "left": ["native"],
+        "torch": "DEFAULT",
+        "openblas": ["Nehalem"],
+        "numba": ["nehalem", ""],
+        "numpy": [],
+    },
+}
+VERBOSE = {
+    "avx2": ("cpu,isa:Intel AVX2", "(Intel(R) AVX2)", "CNR:AVX2"),
+    "sse": ("cpu,isa:Intel SSE4.1", "Intel(R) Architecture processors", "CNR:COMPATIBLE"),
+}
+
+
+def probe(environment: dict[str, str]) -> tuple[dict[str, Any], str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *verbose, said = done.stdout.splitlines()
+    return json.loads(said), "\n".join(verbose)
+
+
+@x86
+@pytest.mark.parametrize("name", ["avx2", "sse"])
+def test_every_library_computes_as_on_that_machine(name: str) -> None:
+    variant = next((v for v in machines.available() if v.name == name), None)
+    if variant is None:
+        pytest.skip(f"this processor computes with {machines.current()} at most")
+    found, verbose = probe(dict(variant.environment))
+    assert found | EXPECTED[name] == found
+    assert not [group for group in found["numpy"] if group.startswith(("AVX512", "X86_V4"))]
+    for said in VERBOSE[name]:
+        assert said in verbose
+    fused = [math.exp(i / 7).hex() for i in range(2000)]
+    assert (found["libm"] == fused) == (name == "avx2")
+
+
+SSE: tuple[str, ...] = ()
+AVX2 = ("X86_V3",)
+AVX512 = ("X86_V3", "X86_V4")
+EARLIER = ("SSE41", "AVX2", "AVX512_SKX")  # NumPy before 2.4
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes this processor another one."""
+
+    def processor(machine: str, *has: str, **environment: str) -> None:
+        for name in ("ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME", "NPY_DISABLE_CPU_FEATURES"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        groups = {"found": list(has), "not found": ["AVX512_ICL", "AVX512_SPR"]}
+        monkeypatch.setattr(machines, "_numpy", lambda: groups)
+
+    return processor
+
+
+@pytest.mark.parametrize(
+    ("machine", "has", "environment", "variants"),
+    [
+        ("x86_64", AVX512, {}, {"native": "avx512", "avx2": "avx2", "sse": "sse"}),
+        ("x86_64", EARLIER, {}, {"native": "avx512", "avx2": "avx2", "sse": "sse"}),
+        ("AMD64", AVX2, {}, {"native": "avx2", "sse": "sse"}),
+        ("x86_64", SSE, {}, {"native": "sse"}),
+        ("x86_64", AVX512, {"ATEN_CPU_CAPABILITY": "avx2"}, {"native": "avx2", "sse": "sse"}),
+        ("x86_64", SSE, {"ATEN_CPU_CAPABILITY": "avx2"}, {"native": "sse"}),
+        ("arm64", SSE, {}, {"native": "neon", "generic": "generic"}),
+        ("aarch64", SSE, {"NUMBA_CPU_NAME": "generic"}, {"native": "generic"}),
+        ("riscv64", SSE, {}, {"native": "riscv64"}),
+    ],
+)
+def test_what_a_processor_cannot_do_is_left_out(
+    pretend: Any,
+    machine: str,
+    has: tuple[str, ...],
+    environment: dict[str, str],
+    variants: dict[str, str],
+) -> None:
+    pretend(machine, *has, **environment)
+    assert {v.name: v.isa for v in machines.available()} == variants
+
+
+@pytest.mark.parametrize(
+    ("has", "published", "chosen"),
+    [
+        (AVX512, "avx512", "avx2"),
+        (AVX512, "avx2", "native"),
+        (AVX512, "neon", "native"),
+        (AVX512, None, "avx2"),
+        (AVX2, "avx512", "native"),
+        (AVX2, "avx2", "sse"),
+        (SSE, "sse", "native"),
+    ],
+)
+def test_another_one_than_published(
+    pretend: Any, has: tuple[str, ...], published: str | None, chosen: str
+) -> None:
+    pretend("x86_64", *has)
+    assert machines.other_than(published).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("has", "already", "told"),
+    [
+        (AVX512, "", ["X86_V4", "X86_V3 X86_V4"]),
+        (EARLIER, "", ["AVX512_SKX", "SSE41 AVX2 AVX512_SKX"]),
+        (AVX2, "AVX512_ICL,NONE", ["X86_V3 AVX512_ICL"]),
+    ],
+)
+def test_numpy_is_told_only_of_what_it_knows_and_has(
+    pretend: Any, has: tuple[str, ...], already: str, told: list[str]
+) -> None:
+    pretend("x86_64", *has, NPY_DISABLE_CPU_FEATURES=already)
+    variants = machines.available()[1:]
+    assert [v.environment["NPY_DISABLE_CPU_FEATURES"] for v in variants] == told
+
+
+def test_the_processor_has_a_name() -> None:
+    assert machines.processor()
