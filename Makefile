@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-threads bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-venv
+.PHONY: help book test test-threads mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -26,6 +26,9 @@ test: $(READY) ## Run every check: style, tests, every chapter re-executed, the 
 
 test-threads: $(READY) ## Execute every chapter with one thread and with two, and compare (slow; not in CI)
 	@$(FLATTER) check --only threads
+
+mutants: $(READY) ## Put 40 faults into copies of the library, one at a time: do the tests notice? (an hour; not in CI)
+	@$(BIN)/python tests/mutants.py
 
 bench-nqm: $(READY) ## Time the figures of the noisy quadratic model beside the obvious method
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/nqm.py
