@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, stdtrit
 
+from flatter_lib import checks
+
 Statistic = Callable[..., Any]
 
 
@@ -94,9 +96,7 @@ def settling_time(t: ArrayLike, x: ArrayLike, level: ArrayLike) -> Any:
         >>> settling_time([0, 10], [[1.0, 2.0], [1.0, -2.5]], 2.0)
         array([ 0., nan])
     """
-    times, values, bound = _records(t, x, level)
-    if np.any(bound < 0):
-        raise ValueError(f"level: must be at least 0, got {bound.min():g}")
+    times, values, bound = _records(t, x, checks.numbers("level", level, "[0, inf]"))
     outside = ~(np.abs(values) <= bound)
     # Read backwards, the first record above the level is the last one in time.
     quiet = np.where(outside.any(axis=-1), outside[..., ::-1].argmax(axis=-1), times.size)
@@ -186,8 +186,7 @@ def bootstrap_power_law(
         raise ValueError(
             f"samples: must have shape ({log_x.size}, at least 6 runs), got {runs.shape}"
         )
-    if resamples < 100:
-        raise ValueError(f"resamples: must be at least 100, got {resamples}")
+    checks.count("resamples", resamples, 100)
     runs = np.where(np.isnan(runs), np.inf, runs)
     log_s = np.empty(log_x.size)
     log_resampled = np.empty((log_x.size, resamples))
@@ -246,9 +245,9 @@ def median_interval(x: ArrayLike, axis: int = -1) -> MedianInterval:
 def _records(
     t: ArrayLike, x: ArrayLike, level: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.float64]]:
-    times = np.asarray(t, dtype=np.float64)
-    if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)):
-        raise ValueError("t: must be a one-dimensional array of finite times, and not empty")
+    times = checks.numbers("t", t)
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError("t: must be a one-dimensional array of times, and not empty")
     if np.any(np.diff(times) <= 0):
         raise ValueError("t: must increase")
     values = np.asarray(x)
@@ -256,20 +255,15 @@ def _records(
         raise ValueError(
             f"x: its last axis must have the length of t, {times.size}, got shape {values.shape}"
         )
-    bound = np.asarray(level, dtype=np.float64)
-    if np.any(np.isnan(bound)):
-        raise ValueError("level: must not be NaN")
-    return times, values, bound[..., np.newaxis]
+    return times, values, checks.numbers("level", level, "[-inf, inf]")[..., np.newaxis]
 
 
 def _logarithm(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(value, dtype=np.float64)
+    array = checks.numbers(name, value, "(0, inf)")
     if array.ndim != 1 or array.size < 3:
         raise ValueError(
             f"{name}: a power law needs at least 3 points in one dimension, got shape {array.shape}"
         )
-    if not np.all((array > 0) & np.isfinite(array)):
-        raise ValueError(f"{name}: must be positive and finite")
     return np.log(array)
 
 

@@ -109,12 +109,12 @@ def test_times_of_an_exponential_are_its_logarithms() -> None:
     ("arguments", "message"),
     [
         (([0, 0], [1.0, 2.0], 1.0), "^t: must increase"),
-        (([0, np.nan], [1.0, 2.0], 1.0), "^t: must be a one-dim"),
+        (([0, np.nan], [1.0, 2.0], 1.0), "^t: must be in"),
         (([], [], 1.0), "^t: must be a one-dim"),
         (([[0, 1]], [1.0, 2.0], 1.0), "^t: must be a one-dim"),
         (([0, 1], [1.0, 2.0, 3.0], 1.0), r"^x: .* length of t, 2, got shape \(3,\)"),
         (([0, 1], 1.0, 1.0), "^x: "),
-        (([0, 1], [1.0, 2.0], np.nan), "^level: must not be NaN"),
+        (([0, 1], [1.0, 2.0], np.nan), "^level: must be in .* got nan"),
     ],
 )
 @pytest.mark.parametrize("function", [first_passage, settling_time])
@@ -126,7 +126,7 @@ def test_bad_records_are_named(
 
 
 def test_settling_below_a_negative_level_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match=r"^level: must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"^level: must be in \[0, inf\], got -1"):
         settling_time([0, 1], [1.0, 2.0], [1.0, -1.0])
 
 
@@ -187,10 +187,10 @@ def test_rescaling_changes_the_prefactor_alone() -> None:
         ([1, 2, 3], [1, 2], "^y: .* at least 3 points"),
         ([1, 2, 3], [1, 2, 3, 4], r"^y: must have the shape of x, \(3,\), got \(4,\)"),
         ([[1, 2, 3]], [[1, 2, 3]], "^x: .* one dimension"),
-        ([1, 0, 3], [1, 2, 3], "^x: must be positive and finite"),
-        ([1, 2, 3], [1, -2, 3], "^y: must be positive and finite"),
-        ([1, 2, 3], [1, np.nan, 3], "^y: must be positive and finite"),
-        ([1, 2, np.inf], [1, 2, 3], "^x: must be positive and finite"),
+        ([1, 0, 3], [1, 2, 3], r"^x: must be in \(0, inf\)"),
+        ([1, 2, 3], [1, -2, 3], r"^y: must be in \(0, inf\)"),
+        ([1, 2, 3], [1, np.nan, 3], r"^y: must be in \(0, inf\)"),
+        ([1, 2, np.inf], [1, 2, 3], r"^x: must be in \(0, inf\)"),
         ([2, 2, 2], [1, 2, 3], "^x: must not be all equal"),
     ],
 )
@@ -305,8 +305,8 @@ def test_bootstrap_says_where_too_many_runs_never_arrive() -> None:
         (ETA, np.ones((4, 5)), 100, r"^samples: must have shape \(4, at least 6 runs\)"),
         (ETA, np.ones(4), 100, r"^samples: must have shape \(4, at least 6 runs\)"),
         (ETA, np.zeros((4, 9)), 100, "^samples: at x=0.001 the statistic is not positive"),
-        (ETA, np.ones((4, 9)), 99, "^resamples: must be at least 100, got 99"),
-        (-ETA, np.ones((4, 9)), 100, "^x: must be positive and finite"),
+        (ETA, np.ones((4, 9)), 99, "^resamples: must be an integer from 100, got 99"),
+        (-ETA, np.ones((4, 9)), 100, r"^x: must be in \(0, inf\)"),
     ],
 )
 def test_bootstrap_names_bad_arguments(

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flatter_lib.checks import Integers
 from flatter_lib.ensemble.draws import Draws
-from flatter_lib.ensemble.settings import Integers, Settings
+from flatter_lib.ensemble.settings import Settings
 from flatter_lib.ensemble.step import Step
 from flatter_lib.valleys.problem import Observable, Problem
 

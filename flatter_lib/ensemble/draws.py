@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flatter_lib import checks
+
 NOISES = ("label", "flip", "minibatch", "gaussian")
 
 
@@ -111,4 +113,5 @@ class Draws:
 
 
 def _stream(seed: int, part: int) -> np.random.Generator:
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(part,))))
+    entropy = np.random.SeedSequence(checks.count("seed", seed, 0), spawn_key=(part,))
+    return np.random.Generator(np.random.SFC64(entropy))

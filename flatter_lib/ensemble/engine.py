@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from flatter_lib import checks
 from flatter_lib.ensemble.chunk import Chunk, Recipe
 from flatter_lib.ensemble.result import Result
 from flatter_lib.ensemble.settings import (
@@ -24,7 +25,6 @@ from flatter_lib.ensemble.settings import (
     recorded_steps,
     valid_noise,
     valid_observables,
-    valid_seeds,
 )
 from flatter_lib.ensemble.workers import finish
 from flatter_lib.valleys.problem import TILE, Observable, Problem
@@ -117,18 +117,16 @@ def run(
         (np.int64(-1), True)
     """
     settings = Settings.broadcast(lr=lr, momentum=momentum, label_noise=label_noise)
-    chosen = valid_seeds(seeds)
+    chosen = checks.seeds("seeds", seeds)
     targets = problem.targets
-    valid_noise(noise, settings.label_noise, batch_size, len(targets))
+    valid_noise(noise, settings.label_noise, batch_size)
     records = recorded_steps(steps, every)
     points = _starts(problem, start, len(settings.lr), len(chosen))
     observables = valid_observables(observe, [*problem.observables(), "distance"])
-    if not limit > 0:
-        raise ValueError(f"limit: must be positive, got {limit:g}")
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: torch.float64 or torch.float32, got {dtype}")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: at least 1, or None, got {chunk}")
+    checks.number("limit", limit, "(0, inf]")
+    checks.one_of("dtype", dtype, (torch.float64, torch.float32))
+    if chunk is not None:
+        checks.count("chunk", chunk)
     where = torch.device(device)
     zero_loss = float(targets.square().sum()) / (2 * len(targets))
     recipe = Recipe(
@@ -192,11 +190,9 @@ def _starts(
     shape = (settings, seeds, problem.dimension)
     if start is None:
         start = problem.start_on_manifold(np.random.default_rng(0)).numpy()
-    points = np.asarray(start, dtype=np.float64)
+    points = checks.numbers("start", start)
     if points.ndim not in (1, 2, 3) or points.shape != shape[-points.ndim :]:
         raise ValueError(
             f"start: must have shape {shape[2:]}, {shape[1:]} or {shape}, got {points.shape}"
         )
-    if not np.all(np.isfinite(points)):
-        raise ValueError("start: must be finite")
     return np.broadcast_to(points, shape)

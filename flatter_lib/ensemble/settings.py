@@ -1,27 +1,22 @@
-"""The arguments of an ensemble, checked: settings, seeds, noise, observables, records."""
+"""The arguments of an ensemble, checked: settings, noise, observables, records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from flatter_lib import checks
+from flatter_lib.checks import Floats, Integers
 from flatter_lib.ensemble.draws import NOISES
 from flatter_lib.valleys.problem import Observable
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 #: Records a factor of ten in the step number, where records are spaced logarithmically.
 RECORDS_A_DECADE = 20
 
-_ALLOWED: dict[str, tuple[str, Callable[[Floats], NDArray[np.bool_]]]] = {
-    "lr": ("positive and finite", lambda a: (a > 0) & np.isfinite(a)),
-    "momentum": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-    "label_noise": ("finite and at least 0", lambda a: (a >= 0) & np.isfinite(a)),
-}
+_RANGES = {"lr": "(0, inf)", "momentum": "[0, 1)", "label_noise": "[0, inf)"}
 
 
 class Settings(NamedTuple):
@@ -45,47 +40,19 @@ class Settings(NamedTuple):
             >>> Settings.broadcast(lr=[0.1, 0.2], momentum=0.9, label_noise=0).momentum
             array([0.9, 0.9])
         """
-        arrays = {name: _setting(name, value) for name, value in given.items()}
-        try:
-            lr, momentum, noise = np.broadcast_arrays(np.empty(1), *arrays.values())[1:]
-        except ValueError as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-            raise ValueError(f"{', '.join(arrays)}: must broadcast, got {shapes}") from error
-        if lr.ndim != 1 or not lr.size:
-            raise ValueError(
-                f"{', '.join(arrays)}: numbers or one axis of settings, got {lr.shape}"
-            )
-        return cls(lr, momentum, noise)
+        arrays = {name: checks.numbers(name, value, _RANGES[name]) for name, value in given.items()}
+        return cls(*checks.one_axis(**arrays))
 
 
-def valid_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """The seeds that a count or a list stands for.
-
-    Raises:
-        ValueError: for no seed, or one that is not a whole number from 0 on.
-    """
-    if isinstance(seeds, int | np.integer):
-        chosen = list(range(int(seeds)))
-    else:
-        whole = all(isinstance(seed, int | np.integer) for seed in seeds)
-        chosen = [int(seed) for seed in seeds] if whole else []
-    if not chosen or min(chosen) < 0:
-        raise ValueError(f"seeds: a count of at least 1, or whole numbers from 0 on, got {seeds}")
-    return chosen
-
-
-def valid_noise(kind: str, label_noise: Floats, batch_size: int | None, samples: int) -> None:
+def valid_noise(kind: str, label_noise: Floats, batch_size: int | None) -> None:
     """Check that noise of a kind can be made.
 
     Raises:
         ValueError: for an unknown kind, a batch size or a strength that it cannot have.
     """
-    if kind not in NOISES:
-        raise ValueError(f"noise: one of {', '.join(NOISES)}, got {kind!r}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"batch_size: at least 1, or None for all {samples} samples, got {batch_size}"
-        )
+    checks.one_of("noise", kind, NOISES)
+    if batch_size is not None:
+        checks.count("batch_size", batch_size)
     if kind == "minibatch" and batch_size is None:
         raise ValueError('batch_size: noise="minibatch" needs one, of at least 1')
     if kind == "minibatch" and np.any(label_noise > 0):
@@ -102,7 +69,7 @@ def valid_observables(
     """What to record, by name.
 
     Raises:
-        ValueError: for a name that is not known.
+        ValueError: for a name that is not known, or a name without a function.
 
     Examples:
         >>> valid_observables(["loss"], ["loss", "trace"])
@@ -112,7 +79,7 @@ def valid_observables(
         observe = [observe]
     named = observe if isinstance(observe, Mapping) else {name: name for name in observe}
     for what in named.values():
-        if isinstance(what, str) and what not in known:
+        if not callable(what) and what not in known:
             raise ValueError(
                 f"observe: one of {', '.join(sorted(known))}, or a name with a function, got {what!r}"
             )
@@ -127,7 +94,7 @@ def recorded_steps(steps: int, every: int | None) -> Integers:
         every: distance; None for `RECORDS_A_DECADE` records a decade, fewer where they would coincide.
 
     Raises:
-        ValueError: for numbers below 1.
+        ValueError: for what is no integer from 1.
 
     Examples:
         >>> recorded_steps(10, 4)
@@ -135,23 +102,9 @@ def recorded_steps(steps: int, every: int | None) -> Integers:
         >>> recorded_steps(100_000, None).size
         92
     """
-    if steps < 1:
-        raise ValueError(f"steps: at least 1, got {steps}")
-    if every is not None and every < 1:
-        raise ValueError(f"every: at least 1, or None for logarithmic spacing, got {every}")
+    checks.count("steps", steps, most=checks.MOST_STEPS)
     if every is not None:
+        checks.count("every", every)
         return np.unique(np.append(np.arange(0, steps, every), steps))
     count = 2 + int(np.ceil(RECORDS_A_DECADE * np.log10(steps)))
     return np.unique(np.append(0, np.rint(np.geomspace(1, steps, count)).astype(np.int64)))
-
-
-def _setting(name: str, value: ArrayLike) -> Floats:
-    allowed, holds = _ALLOWED[name]
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: must be numbers, {allowed}, got {value!r}") from error
-    wrong = ~holds(array)
-    if np.any(wrong):
-        raise ValueError(f"{name}: must be {allowed}, got {array[wrong].flat[0]:g}")
-    return array

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Kernel = TypeVar("Kernel", bound=Callable[..., None])
+from flatter_lib.compiled import kernel
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -17,13 +14,7 @@ Integers = NDArray[np.int64]
 LEFT_AT_TRACE = 1e8
 
 
-def _compiled(function: Kernel) -> Kernel:
-    # No fastmath and no contraction: a run gives the same bits however it is scheduled.
-    compiled: Kernel = numba.njit(nogil=True, cache=False, fastmath=False)(function)
-    return compiled
-
-
-@_compiled
+@kernel
 def advance(
     state: Floats,
     draws: Floats,

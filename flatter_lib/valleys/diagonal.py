@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flatter_lib import checks
 from flatter_lib.valleys.interpolation import interpolate
 from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
 
@@ -45,7 +46,7 @@ class DiagonalNetwork(Valley):
         seed: of the inputs and of the truth's support.
 
     Raises:
-        ValueError: for a number that is not positive, or a sparsity above d.
+        ValueError: for what is no integer from 1 (the seed: from 0), or a sparsity above d.
 
     Examples:
         >>> problem = DiagonalNetwork()
@@ -62,13 +63,10 @@ class DiagonalNetwork(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "sparsity", "measurements"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: at least 1, got {getattr(self, name)}")
-        if self.sparsity > self.inputs:
-            raise ValueError(
-                f"sparsity: from 1 to {self.inputs}, the number of inputs, got {self.sparsity}"
-            )
+        for name in ("inputs", "measurements"):
+            checks.count(name, getattr(self, name))
+        checks.count("sparsity", self.sparsity, most=self.inputs)
+        checks.count("seed", self.seed, 0)
         # Made now: a tensor first made within a transform of torch.func would belong to that transform.
         _ = self.targets
 
@@ -132,14 +130,16 @@ class DiagonalNetwork(Valley):
 
         Args:
             generator: of the first point, whose entries are normal about the scale with a tenth of it as deviation.
-            scale: of the entries.
+            scale: of the entries, positive.
 
         Returns:
             Float64, shape (P,).
 
         Raises:
+            ValueError: if the scale is not positive and finite.
             RuntimeError: if there are too few parameters to meet all targets from there.
         """
+        checks.number("scale", scale, "(0, inf)")
         first = scale * (1 + 0.1 * generator.standard_normal(self.inputs))
         return interpolate(self.residuals, torch.from_numpy(first))
 

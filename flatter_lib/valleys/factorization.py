@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import OdeSolution, solve_ivp
 from scipy.optimize import minimize_scalar
 
+from flatter_lib import checks
+
 Matrix = NDArray[np.float64]
 
 
@@ -29,6 +31,9 @@ class MatrixLoss:
     Attributes:
         truth: X, shape (d, d).
         quadratic: Q as a matrix that acts on W row by row, symmetric, positive semidefinite, shape (d d, d d).
+
+    Raises:
+        ValueError: if the shapes are not those, or an entry is not finite.
 
     Examples:
         >>> loss = MatrixLoss.observed(np.diag([2.0, 1.0]))
@@ -42,6 +47,13 @@ class MatrixLoss:
     truth: Matrix
     quadratic: Matrix
 
+    def __post_init__(self) -> None:
+        size = _square("truth", self.truth).size
+        if _square("quadratic", self.quadratic).shape != (size, size):
+            raise ValueError(
+                f"quadratic: must have shape ({size}, {size}), got {self.quadratic.shape}"
+            )
+
     @classmethod
     def observed(cls, truth: ArrayLike) -> MatrixLoss:
         """Every entry is observed: f is half the squared Frobenius distance to X."""
@@ -53,15 +65,16 @@ class MatrixLoss:
         """Half the sum of squared errors over the observed entries.
 
         Args:
-            truth: X, shape (d, d); its unobserved entries do not matter.
+            truth: X, shape (d, d); its unobserved entries do not matter, but must be finite.
             mask: true where an entry is observed, shape (d, d); symmetric if the factors shall stay so.
 
         Raises:
-            ValueError: if the shapes are not those.
+            ValueError: if the shapes are not those, the mask holds other than true and false, or 1 and 0, or an entry
+                of truth is not finite.
         """
-        X, seen = _square("truth", truth), np.asarray(mask, dtype=bool)
-        if seen.shape != X.shape:
-            raise ValueError(f"mask: shape {X.shape}, that of truth, got {seen.shape}")
+        X, seen = _square("truth", truth), np.asarray(mask)
+        if seen.shape != X.shape or not np.isin(seen, (0, 1)).all():
+            raise ValueError(f"mask: must be true or false, shape {X.shape}, got {seen.shape}")
         return cls(X, np.diag(seen.ravel().astype(np.float64)))
 
     @classmethod
@@ -79,24 +92,34 @@ class MatrixLoss:
             generator: of the matrices.
 
         Raises:
-            ValueError: if there is no measurement, or truth is not a square matrix.
+            ValueError: if there is no measurement, or truth is not a finite square matrix.
         """
         X = _square("truth", truth)
-        if measurements < 1:
-            raise ValueError(f"measurements: at least 1, got {measurements}")
+        checks.count("measurements", measurements)
         drawn = generator.standard_normal((measurements, *X.shape))
         A = ((drawn + drawn.transpose(0, 2, 1)) / 2).reshape(measurements, X.size)
         return cls(X, A.T @ A / measurements)
 
     def value(self, W: Matrix) -> float:
-        """f(W)."""
-        error = (W - self.truth).ravel()
+        """f(W).
+
+        Raises:
+            ValueError: if W has not the shape of truth.
+        """
+        error = self._error(W)
         return float(error @ self.quadratic @ error) / 2
 
     def gradient(self, W: Matrix) -> Matrix:
-        """The gradient of f at W, shape (d, d)."""
-        error = (W - self.truth).ravel()
-        return (self.quadratic @ error).reshape(self.truth.shape)
+        """The gradient of f at W, shape (d, d).
+
+        Raises:
+            ValueError: if W has not the shape of truth.
+        """
+        return (self.quadratic @ self._error(W)).reshape(self.truth.shape)
+
+    def _error(self, W: Matrix) -> Matrix:
+        _same_shape("W", W, self.truth.shape)
+        return (W - self.truth).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +142,13 @@ class Path:
         return product(self.states.swapaxes(0, 1))
 
     def factors(self, t: float) -> Matrix:
-        """The factors at a time, shape (L, d, d)."""
+        """The factors at a time, shape (L, d, d).
+
+        Raises:
+            ValueError: if the time is before the first or after the last.
+        """
+        if not self.t[0] <= t <= self.t[-1]:
+            raise ValueError(f"t: must be in [{self.t[0]:g}, {self.t[-1]:g}], got {t:g}")
         return self.solution(t).reshape(self.states.shape[1:])
 
     def product(self, t: float) -> Matrix:
@@ -127,7 +156,12 @@ class Path:
         return product(self.factors(t))
 
     def closest(self, target: Matrix) -> tuple[float, float]:
-        """Time and distance of the nearest approach to a matrix, refined between the integrator's steps."""
+        """Time and distance of the nearest approach to a matrix, refined between the integrator's steps.
+
+        Raises:
+            ValueError: if the matrix has not the shape (d, d).
+        """
+        _same_shape("target", target, self.states.shape[2:])
         distances = np.linalg.norm(self.products - target, axis=(1, 2))
         best = int(np.argmin(distances))
         bounds = self.t[max(best - 1, 0)], self.t[min(best + 1, len(self.t) - 1)]
@@ -162,8 +196,8 @@ def balanced(W: ArrayLike, depth: int, width: int | None = None) -> Matrix:
         The factors, shape (L, d, d).
 
     Raises:
-        ValueError: for a depth below 2, a width out of range, or a matrix that is not square, symmetric and positive
-            semidefinite.
+        ValueError: for a depth below 2, a width out of range, or a matrix that is not square, finite, symmetric and
+            positive semidefinite.
 
     Examples:
         >>> factors = balanced(np.diag([8.0, 1.0]), depth=3)
@@ -171,15 +205,12 @@ def balanced(W: ArrayLike, depth: int, width: int | None = None) -> Matrix:
         ((3, 2, 2), [[8.0, 0.0], [0.0, 1.0]])
     """
     matrix = _square("W", W)
-    if depth < 2:
-        raise ValueError(f"depth: at least 2, got {depth}")
-    kept = len(matrix) if width is None else width
-    if not 1 <= kept <= len(matrix):
-        raise ValueError(f"width: from 1 to {len(matrix)}, got {width}")
+    checks.count("depth", depth, 2)
+    kept = len(matrix) if width is None else checks.count("width", width, most=len(matrix))
     values, vectors = np.linalg.eigh(matrix)
     size = np.abs(values).max()
     if values[0] < -1e-12 * size or np.abs(matrix - matrix.T).max() > 1e-12 * size:
-        raise ValueError("W: a symmetric positive semidefinite matrix")
+        raise ValueError("W: must be a symmetric positive semidefinite matrix")
     root = np.maximum(values[::-1], 0.0) ** (1 / depth)
     root[kept:] = 0.0
     V = vectors[:, ::-1]
@@ -207,14 +238,14 @@ def flow(
     Args:
         loss: f.
         factors: the start, shape (L, d, d).
-        time: latest time.
+        time: latest time, positive.
         loss_below: stop when f falls through this value.
         gradient_below: stop when the Frobenius norm of the gradient by all factors falls through this value; a start
             near zero lies below it, and the flow must first rise above it.
-        rtol: relative tolerance of a step.
+        rtol: relative tolerance of a step, positive.
 
     Raises:
-        ValueError: if the factors do not have that shape or the time is not positive.
+        ValueError: if the factors do not have that shape or are not finite, or a number is out of its range.
         RuntimeError: if the integrator gives up.
 
     Examples:
@@ -224,13 +255,17 @@ def flow(
         >>> print(round(distance, 3), path.product(path.t[-1]).round(5).tolist())
         0.014 [[1.0, 0.0], [0.0, 0.5]]
     """
+    factors = checks.numbers("factors", factors)
     shape = factors.shape
     if len(shape) != 3 or shape[0] < 2 or shape[1:] != loss.truth.shape:
         raise ValueError(
-            f"factors: shape (at least 2, d, d) with d = {len(loss.truth)}, got {shape}"
+            f"factors: must have shape (at least 2, d, d) with d = {len(loss.truth)}, got {shape}"
         )
-    if not time > 0:
-        raise ValueError(f"time: must be positive, got {time:g}")
+    checks.number("time", time, "(0, inf]")
+    checks.number("rtol", rtol, "(0, inf)")
+    for name, level in (("loss_below", loss_below), ("gradient_below", gradient_below)):
+        if level is not None:
+            checks.number(name, level)
 
     start = _gradient(loss, factors)
     odd = start - _reversed(start)
@@ -294,7 +329,12 @@ def _reversed(factors: Matrix) -> Matrix:
 
 
 def _square(name: str, matrix: ArrayLike) -> Matrix:
-    array = np.asarray(matrix, dtype=np.float64)
-    if array.ndim != 2 or array.shape[0] != array.shape[1]:
-        raise ValueError(f"{name}: a square matrix, got shape {array.shape}")
+    array = checks.numbers(name, matrix)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
+        raise ValueError(f"{name}: must be a square matrix, got shape {array.shape}")
     return array
+
+
+def _same_shape(name: str, matrix: Matrix, shape: tuple[int, ...]) -> None:
+    if np.shape(matrix) != shape:
+        raise ValueError(f"{name}: must have shape {shape}, got {np.shape(matrix)}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flatter_lib import checks
 from flatter_lib.valleys.factorization import Matrix, MatrixLoss, flow, product
 
 
@@ -51,7 +52,7 @@ def greedy_low_rank(
     Args:
         loss: f, with a symmetric gradient at symmetric matrices.
         depth: L, at least 2.
-        most: the last rank; d if left out.
+        most: the last rank, from 1 to d; d if left out.
         seed_size: what is added to the product in the new direction, in units of the top eigenvalue of X's gradient at
             0; each factor gets its L-th root.
         stationary: norm of the gradient by the factors at which a stage ends.
@@ -62,7 +63,7 @@ def greedy_low_rank(
         The stages.
 
     Raises:
-        ValueError: for a depth below 2 or a gradient that is not symmetric.
+        ValueError: for a number out of its range or a gradient that is not symmetric.
         RuntimeError: if a stage is not stationary in time.
 
     Examples:
@@ -72,13 +73,16 @@ def greedy_low_rank(
         >>> np.abs(stages[0].product - np.diag([1.0, 0.0, 0.0])).max() < 1e-8
         np.True_
     """
-    if depth < 2:
-        raise ValueError(f"depth: at least 2, got {depth}")
+    checks.count("depth", depth, 2)
+    checks.number("seed_size", seed_size, "(0, inf)")
+    checks.number("stationary", stationary, "(0, inf)")
+    checks.number("enough", enough, "[0, inf)")
     size = len(loss.truth)
+    last = size if most is None else checks.count("most", most, most=size)
     W = np.zeros((size, size))
     factors = np.zeros((depth, size, size))
     stages: list[Stage] = []
-    while len(stages) < (size if most is None else most):
+    while len(stages) < last:
         gradient = loss.gradient(W)
         if np.abs(gradient - gradient.T).max() > 1e-6 * np.abs(gradient).max():
             raise ValueError("loss: its gradient must be symmetric at symmetric matrices")

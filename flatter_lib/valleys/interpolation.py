@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
+from flatter_lib import checks
+
 
 def interpolate(
     residuals: Callable[[Tensor], Tensor],
@@ -32,6 +34,7 @@ def interpolate(
         The point, shape (P,).
 
     Raises:
+        ValueError: if the tolerance is not positive and finite.
         RuntimeError: if the residuals do not vanish: there is no such point near, or too few parameters.
 
     Examples:
@@ -39,6 +42,7 @@ def interpolate(
         >>> abs(float(w.prod()) - 1.0) < 1e-13
         True
     """
+    checks.number("tolerance", tolerance, "(0, inf)")
     damping = 1e-3
     r = residuals(w).reshape(-1)
     for _ in range(iterations):

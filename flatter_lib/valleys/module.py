@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, jacrev, vjp, vmap
 
+from flatter_lib import checks
 from flatter_lib.valleys.interpolation import interpolate
 from flatter_lib.valleys.problem import Observable, Valley
 
@@ -37,7 +38,8 @@ class FromModule(Valley):
         test_targets: what they should give.
 
     Raises:
-        ValueError: if the outputs' shape is not that of the targets, or one of the test tensors is missing.
+        ValueError: if the outputs' shape is not that of the targets, (n, m) with n at least 1, if targets are not
+            finite, or one of the test tensors is missing.
 
     Examples:
         >>> module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
@@ -74,10 +76,12 @@ class FromModule(Valley):
         for name, x, y in pairs:
             with torch.no_grad():
                 shape = self._outputs(self.parameters, x).shape
-            if y.shape != shape:
+            if y.shape != shape or y.ndim != 2 or not len(y):
                 raise ValueError(
-                    f"{name}: must have the outputs' shape {tuple(shape)}, got {tuple(y.shape)}"
+                    f"{name}: must have the outputs' shape {tuple(shape)}, (n, m) with n at least 1, "
+                    f"got {tuple(y.shape)}"
                 )
+            checks.numbers(name, y.detach().cpu())
 
     @property
     def targets(self) -> Tensor:
@@ -150,15 +154,16 @@ class FromModule(Valley):
 
         Args:
             generator: of the factors that the parameters are multiplied by first.
-            spread: standard deviation of these factors about 1.
+            spread: standard deviation of these factors about 1, at least 0.
 
         Returns:
             Float64, shape (P,).
 
         Raises:
-            ValueError: for more than 4000 targets.
+            ValueError: for more than 4000 targets, or a spread that is negative or not finite.
             RuntimeError: if the targets cannot all be met from there.
         """
+        checks.number("spread", spread, "[0, inf)")
         if self.targets.numel() > _MOST_TARGETS:
             raise ValueError(
                 f"targets: a start is looked for with up to {_MOST_TARGETS}, got {self.targets.numel()}; "

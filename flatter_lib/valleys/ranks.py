@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
+from flatter_lib import checks
+
 Array = NDArray[np.float64]
 
 
@@ -81,8 +83,7 @@ def plateau(eigenvalues: ArrayLike, start: ArrayLike, rank: int) -> tuple[float,
     """
     sigma, U, _ = _checked(eigenvalues, start, 1.0)
     most = min(U.shape[1], int((sigma > 0).sum())) - 1
-    if not 1 <= rank <= most:
-        raise ValueError(f"rank: from 1 to {most}, got {rank}")
+    checks.count("rank", rank, most=most)
     best = np.diag(np.where(np.arange(len(sigma)) < rank, sigma, 0.0))
     # Of each mode, what is orthogonal to the modes before it is what grows on their plateau.
     sizes = np.diag(np.linalg.qr(U[: rank + 1].T)[1]) ** 2
@@ -145,9 +146,9 @@ def descent_exponent(
         >>> print(descent_exponent(1.0, 0.5, [1e-6, 0.2], orthogonal=True).round(4))
         [0.6667 0.6951]
     """
-    (a, b), eta = _pair(above, below), np.asarray(lr, dtype=np.float64)
-    if not (np.all(eta > 0) and np.all(eta * a < 0.5)):
-        raise ValueError("lr: positive, and lr times the eigenvalue above below 1/2")
+    (a, b), eta = _pair(above, below), checks.numbers("lr", lr, "(0, inf)")
+    if not np.all(eta * a < 0.5):
+        raise ValueError("lr: lr times the eigenvalue above must be below 1/2")
     G, g = 2 * np.log1p(eta * a), 2 * np.log1p(eta * b)
     alpha = 1 - g / G
     r, q = -np.log1p(-2 * eta * a), -np.log1p(-eta * (a - b))
@@ -158,19 +159,21 @@ def descent_exponent(
 
 
 def _pair(above: ArrayLike, below: ArrayLike) -> tuple[Array, Array]:
-    a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    if not (np.all(a > 0) and np.all(b >= 0) and np.all(b <= a)):
-        raise ValueError("above, below: above positive, below from 0 to above")
+    a, b = checks.numbers("above", above, "(0, inf)"), checks.numbers("below", below, "[0, inf)")
+    if not np.all(b <= a):
+        raise ValueError("above, below: below must be at most above")
     return a, b
 
 
 def _checked(eigenvalues: ArrayLike, start: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Array]:
-    sigma, U = np.asarray(eigenvalues, dtype=np.float64), np.asarray(start, dtype=np.float64)
-    times = np.asarray(t, dtype=np.float64)
-    if sigma.ndim != 1 or np.any(np.diff(sigma) > 0):
-        raise ValueError("eigenvalues: in descending order, shape (d,)")
-    if U.ndim != 2 or len(U) != len(sigma):
-        raise ValueError(f"start: shape ({len(sigma)}, width), got {U.shape}")
-    if not (np.all(times > 0) and np.all(np.abs(sigma).max() * times <= 350)):
-        raise ValueError("t: positive times, at most 350 over the largest eigenvalue in size")
+    sigma, U = checks.numbers("eigenvalues", eigenvalues), checks.numbers("start", start)
+    times = checks.numbers("t", t, "(0, inf)")
+    if sigma.ndim != 1 or not sigma.size or np.any(np.diff(sigma) > 0):
+        raise ValueError(
+            f"eigenvalues: must be in descending order, shape (d,), got shape {sigma.shape}"
+        )
+    if U.ndim != 2 or len(U) != len(sigma) or not U.size:
+        raise ValueError(f"start: must have shape ({len(sigma)}, width), got {U.shape}")
+    if not np.all(np.abs(sigma).max() * times <= 350):
+        raise ValueError("t: must be at most 350 over the largest eigenvalue in size")
     return sigma, U, times

@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from flatter_lib import checks
+from flatter_lib.checks import Floats
 from flatter_lib.timescales import settling_time
-
-Floats = NDArray[np.float64]
 
 
 class ReducedTimes(NamedTuple):
@@ -71,14 +71,12 @@ def reduced_times(
         >>> bool(abs(times.first_passage[0] * 0.01 / np.log(2) - 1) < 0.1)  # the slow drift, exp(-kappa tau)
         True
     """
-    values = np.asarray(kappa, dtype=np.float64)
-    if values.ndim != 1 or not np.all((values > 0) & np.isfinite(values)):
-        raise ValueError(f"kappa: a list of positive finite numbers, got {kappa!r}")
-    for name, level in (("first_level", first_level), ("settling_level", settling_level)):
-        if not 0 < level < 1:
-            raise ValueError(f"{name}: must be in (0, 1), got {level:g}")
-    if paths < 1:
-        raise ValueError(f"paths: at least 1, got {paths}")
+    values = checks.numbers("kappa", kappa, "(0, inf)")
+    if values.ndim != 1:
+        raise ValueError(f"kappa: must have shape (K,), got {values.shape}")
+    checks.number("first_level", first_level, "(0, 1)")
+    checks.number("settling_level", settling_level, "(0, 1)")
+    checks.count("paths", paths)
     times = np.empty((3, values.size))
     decade = np.floor(np.log10(values))
     for one in np.unique(decade):

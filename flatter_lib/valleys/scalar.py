@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from flatter_lib import checks
+from flatter_lib.checks import Floats, Integers
 from flatter_lib.valleys._scalar_kernel import advance
 
 if TYPE_CHECKING:
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
     from flatter_lib.valleys._scalar_problem import ScalarDifferential
     from flatter_lib.valleys.problem import Observable
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 #: Fresh at every step: a normal number times :math:`\varepsilon` on the target (``label``), its sign times
 #: :math:`\varepsilon` on the target (``sign``), or two independent normal numbers times :math:`\varepsilon` on the
@@ -76,9 +75,7 @@ class ScalarValley:
 
     def __post_init__(self) -> None:
         for name in ("target", "start"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: a positive finite number, got {value}")
+            checks.number(name, getattr(self, name), "(0, inf)")
 
     @property
     def initial(self) -> Floats:
@@ -110,11 +107,7 @@ class ScalarValley:
             >>> print(valley.residual(w).round(12), valley.imbalance(w).round(12))
             0.5 3.75
         """
-        product = self.target + residual
-        if not (np.isfinite(product) and product > 0):
-            raise ValueError(
-                f"residual: finite and above -target = {-self.target:g}, got {residual}"
-            )
+        product = self.target + checks.number("residual", residual, f"({-self.target}, inf)")
         imbalance = self.initial_imbalance
         larger = np.sqrt((np.hypot(imbalance, 2 * product) + abs(imbalance)) / 2)
         pair = [larger, product / larger]
@@ -213,12 +206,17 @@ def label_draws(seed: int, setting: int, steps: int) -> Floats:
     Returns:
         (steps,) draws.
 
+    Raises:
+        ValueError: for what is no integer from 0.
+
     Examples:
         >>> draws = label_draws(seed=3, setting=0, steps=1000)
         >>> bool(np.all(label_draws(seed=3, setting=0, steps=10) == draws[:10]))
         True
     """
-    return _stream(seed, setting).standard_normal(steps)
+    return _stream(
+        checks.count("seed", seed, 0), checks.count("setting", setting, 0)
+    ).standard_normal(checks.count("steps", steps, 0))
 
 
 def trajectory(
@@ -251,14 +249,15 @@ def trajectory(
         >>> bool(np.all(w == [1.6, 0.625]))  # without noise nothing moves on the valley floor
         True
     """
-    given = np.asarray(draws, dtype=np.float64)
+    given = checks.numbers("draws", draws)
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"draws: must have shape (steps,), got {given.shape}")
     settings = _Settings.broadcast(
-        lr=lr,
-        momentum=momentum,
-        label_noise=label_noise,
-        start_residual=start_residual,
+        valley,
+        lr=checks.number("lr", lr),
+        momentum=checks.number("momentum", momentum),
+        label_noise=checks.number("label_noise", label_noise),
+        start_residual=checks.number("start_residual", start_residual),
         steps=given.size,
     )
     every_step = np.arange(given.size + 1)[np.newaxis]
@@ -321,17 +320,15 @@ def simulate(
         ((2, 3, 1), True)
     """
     settings = _Settings.broadcast(
+        valley,
         lr=lr,
         momentum=momentum,
         label_noise=label_noise,
         start_residual=start_residual,
         steps=steps,
     )
-    if noise not in get_args(Noise):
-        raise ValueError(f"noise: one of {', '.join(get_args(Noise))}, got {noise!r}")
-    seed_list = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not seed_list or min(seed_list) < 0:
-        raise ValueError(f"seeds: at least one, none negative, got {seeds}")
+    checks.one_of("noise", noise, get_args(Noise))
+    seed_list = checks.seeds("seeds", seeds)
     fractions = _valid_levels(levels, valley)
     records = _valid_records(at, settings.steps)
 
@@ -341,15 +338,6 @@ def simulate(
 
     kicks = 2 if noise == "gaussian" else 1
     return _advanced(valley, settings, len(seed_list), fractions, records, kicks, streams)
-
-
-_SETTINGS: dict[str, tuple[str, Callable[[Floats], NDArray[np.bool_]]]] = {
-    "lr": ("positive and finite", lambda a: (a > 0) & np.isfinite(a)),
-    "momentum": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-    "label_noise": ("finite and at least 0", lambda a: (a >= 0) & np.isfinite(a)),
-    "start_residual": ("finite", np.isfinite),
-    "steps": ("whole, at least 1", lambda a: (a >= 1) & (a < 2**53) & (np.floor(a) == a)),
-}
 
 
 class _Settings(NamedTuple):
@@ -362,36 +350,32 @@ class _Settings(NamedTuple):
     steps: Integers
 
     @classmethod
-    def broadcast(cls, **given: ArrayLike) -> _Settings:
-        arrays = {name: _setting(name, value) for name, value in given.items()}
-        try:
-            lr, momentum, noise, residual, steps = np.broadcast_arrays(
-                np.empty(1), *arrays.values()
-            )[1:]
-        except ValueError as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-            raise ValueError(f"{', '.join(arrays)}: must broadcast, got {shapes}") from error
-        if lr.ndim != 1:
-            raise ValueError(f"{', '.join(arrays)}: at most one axis, got shape {lr.shape}")
-        return cls(lr, momentum, noise, residual, steps.astype(np.int64))
-
-
-def _setting(name: str, value: ArrayLike) -> Floats:
-    allowed, holds = _SETTINGS[name]
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: must be numbers, {allowed}, got {value!r}") from error
-    wrong = ~holds(array)
-    if np.any(wrong):
-        raise ValueError(f"{name}: must be {allowed}, got {array[wrong].flat[0]:g}")
-    return array
+    def broadcast(
+        cls,
+        valley: ScalarValley,
+        lr: ArrayLike,
+        momentum: ArrayLike,
+        label_noise: ArrayLike,
+        start_residual: ArrayLike,
+        steps: ArrayLike,
+    ) -> _Settings:
+        return cls(
+            *checks.one_axis(
+                lr=checks.numbers("lr", lr, "(0, inf)"),
+                momentum=checks.numbers("momentum", momentum, "[0, 1)"),
+                label_noise=checks.numbers("label_noise", label_noise, "[0, inf)"),
+                start_residual=checks.numbers(
+                    "start_residual", start_residual, f"({-valley.target}, inf)"
+                ),
+                steps=checks.counts("steps", steps, 1),
+            )
+        )
 
 
 def _valid_levels(levels: Sequence[float], valley: ScalarValley) -> Floats:
-    fractions = np.asarray(levels, dtype=np.float64).reshape(-1)
-    if not np.all((fractions > 0) & (fractions < 1)):
-        raise ValueError(f"levels: fractions of D_0, each in (0, 1), got {list(levels)}")
+    fractions = np.atleast_1d(checks.numbers("levels", levels, "(0, 1)"))
+    if fractions.ndim != 1:
+        raise ValueError(f"levels: must have shape (levels,), got {fractions.shape}")
     if fractions.size and valley.initial_imbalance == 0:
         raise ValueError(
             "levels: runs start at the flat point, D_0 = 0; start elsewhere or ask for no levels"
@@ -400,16 +384,16 @@ def _valid_levels(levels: Sequence[float], valley: ScalarValley) -> Floats:
 
 
 def _valid_records(at: ArrayLike, steps: Integers) -> Integers:
-    records = np.asarray(at, dtype=np.float64)
+    records = checks.counts("at", at)
     if records.ndim not in (1, 2) or (records.ndim == 2 and len(records) != len(steps)):
         raise ValueError(f"at: must have shape (records,) or ({len(steps)}, records)")
     records = np.broadcast_to(records, (len(steps), records.shape[-1]))
-    inside = (records >= 0) & (records <= steps[:, np.newaxis]) & (np.floor(records) == records)
-    if not np.all(inside):
-        raise ValueError(f"at: whole numbers from 0 to steps, got {records[~inside].flat[0]:g}")
+    late = records > steps[:, np.newaxis]
+    if np.any(late):
+        raise ValueError(f"at: must be at most steps, got {records[late].flat[0]}")
     if np.any(np.diff(records, axis=1) < 0):
         raise ValueError("at: must not decrease")
-    return np.ascontiguousarray(records, dtype=np.int64)
+    return np.ascontiguousarray(records)
 
 
 class _Source(Protocol):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flatter_lib import checks
 from flatter_lib.valleys.interpolation import interpolate
 from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
 
@@ -45,8 +46,8 @@ class MatrixSensing(Valley):
         seed: of the measurements and the singular vectors, which are uniformly distributed.
 
     Raises:
-        ValueError: for a dimension that is not positive, a rank above the dimensions, a width below the rank, or
-            singular values that are not as many as the rank and positive.
+        ValueError: for what is no integer from 1 (the seed: from 0), a rank above the dimensions, a width below the
+            rank, or singular values that are not as many as the rank, positive and finite.
 
     Examples:
         >>> problem = MatrixSensing(rows=6, columns=5, rank=2, measurements=12, width=3)
@@ -66,17 +67,17 @@ class MatrixSensing(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns", "rank", "measurements"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: at least 1, got {getattr(self, name)}")
-        smaller = min(self.rows, self.columns)
-        if self.rank > smaller:
-            raise ValueError(f"rank: from 1 to {smaller}, the smaller dimension, got {self.rank}")
-        if self.width is not None and self.width < self.rank:
-            raise ValueError(f"width: at least the rank, {self.rank}, got {self.width}")
+        for name in ("rows", "columns", "measurements"):
+            checks.count(name, getattr(self, name))
+        checks.count("rank", self.rank, most=min(self.rows, self.columns))
+        checks.count("seed", self.seed, 0)
+        if self.width is not None:
+            checks.count("width", self.width, self.rank)
         values = self.singular_values
-        if values is not None and (len(values) != self.rank or not min(values) > 0):
-            raise ValueError(f"singular_values: {self.rank} positive numbers, got {values}")
+        if values is not None and (
+            checks.numbers("singular_values", values, "(0, inf)").shape != (self.rank,)
+        ):
+            raise ValueError(f"singular_values: must be {self.rank} numbers, got {values}")
         # Made now: a tensor first made within a transform of torch.func would belong to that transform.
         _ = self.targets, self._grams
 
@@ -160,14 +161,16 @@ class MatrixSensing(Valley):
 
         Args:
             generator: of the random factors.
-            scale: how much larger U is.
+            scale: how much larger U is, positive.
 
         Returns:
             Float64, shape (P,).
 
         Raises:
+            ValueError: if the scale is not positive and finite.
             RuntimeError: if there are too few parameters to meet all targets from there.
         """
+        checks.number("scale", scale, "(0, inf)")
         width = self.factor_width
         U = generator.standard_normal((self.rows, width)) * scale / np.sqrt(self.rows)
         V = generator.standard_normal((self.columns, width)) / np.sqrt(self.columns)

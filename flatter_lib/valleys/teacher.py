@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flatter_lib import checks
 from flatter_lib.valleys.activations import ACTIVATIONS, Activation
 from flatter_lib.valleys.interpolation import interpolate
 from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
@@ -43,7 +44,8 @@ class TeacherStudent(Valley):
         seed: of inputs, teacher and fresh inputs.
 
     Raises:
-        ValueError: for a number that is not positive, a student narrower than its teacher, or another activation.
+        ValueError: for what is no integer from 1 (the seed: from 0), a student narrower than its teacher, or another
+            activation.
 
     Examples:
         >>> problem = TeacherStudent(inputs=6, teacher_width=2, student_width=8, activation="erf", samples=20)
@@ -63,17 +65,11 @@ class TeacherStudent(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "teacher_width", "student_width", "samples", "test_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: at least 1, got {getattr(self, name)}")
-        if self.student_width < self.teacher_width:
-            raise ValueError(
-                f"student_width: at least that of the teacher, {self.teacher_width}, got {self.student_width}"
-            )
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
-            )
+        for name in ("inputs", "teacher_width", "samples", "test_samples"):
+            checks.count(name, getattr(self, name))
+        checks.count("student_width", self.student_width, self.teacher_width)
+        checks.count("seed", self.seed, 0)
+        checks.one_of("activation", self.activation, ACTIVATIONS)
         # Made now: a tensor first made within a transform of torch.func would belong to that transform.
         _ = self.targets, self._fresh
 
@@ -152,14 +148,16 @@ class TeacherStudent(Valley):
 
         Args:
             generator: of the random layers.
-            scale: how much larger.
+            scale: how much larger, positive.
 
         Returns:
             Float64, shape (P,).
 
         Raises:
+            ValueError: if the scale is not positive and finite.
             RuntimeError: if the targets cannot all be met from there.
         """
+        checks.number("scale", scale, "(0, inf)")
         W = generator.standard_normal((self.student_width, self.inputs)) / self.inputs**0.5
         a = generator.standard_normal(self.student_width) / self.student_width**0.5
         first = torch.from_numpy(scale * np.concatenate([W.ravel(), a]))

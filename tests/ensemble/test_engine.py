@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flatter_lib.ensemble import run
+from flatter_lib.ensemble.draws import noise_stream, row_stream
 from flatter_lib.valleys.diagonal import DiagonalNetwork
 from flatter_lib.valleys.scalar import ScalarValley
 
@@ -293,42 +294,57 @@ def test_an_error_in_one_chunk_is_that_of_the_run():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": 0.0}, "lr: must be positive and finite, got 0"),
-        ({"lr": [0.1, np.nan]}, "lr: must be positive and finite, got nan"),
-        ({"lr": "fast"}, "lr: must be numbers"),
+        ({"lr": 0.0}, "lr: must be in (0, inf), got 0"),
+        ({"lr": [0.1, np.nan]}, "lr: must be in (0, inf), got nan"),
+        ({"lr": "fast"}, "lr: must be real numbers"),
         ({"momentum": 1.0}, r"momentum: must be in [0, 1), got 1"),
-        ({"label_noise": -0.1}, "label_noise: must be finite and at least 0, got -0.1"),
-        ({"lr": [0.1, 0.2], "momentum": [0.1] * 3}, "must broadcast, got lr (2,), momentum (3,)"),
+        ({"label_noise": -0.1}, "label_noise: must be in [0, inf), got -0.1"),
+        (
+            {"lr": [0.1, 0.2], "momentum": [0.1] * 3},
+            "broadcast against each other: lr (2,), momentum (3,)",
+        ),
         ({"lr": [[0.1]]}, "numbers or one axis of settings"),
         ({"lr": []}, "numbers or one axis of settings"),
-        ({"noise": "pink"}, "noise: one of label, flip, minibatch, gaussian, got 'pink'"),
+        ({"noise": "pink"}, "noise: must be one of label, flip, minibatch, gaussian, got 'pink'"),
         ({"noise": "minibatch"}, 'batch_size: noise="minibatch" needs one'),
         (
             {"noise": "minibatch", "batch_size": 2, "label_noise": 0.1},
             'label_noise: must be 0 with noise="minibatch"',
         ),
         ({"noise": "flip", "label_noise": 1.5}, "a probability, in [0, 1], got 1.5"),
-        ({"batch_size": 0}, "batch_size: at least 1, or None for all 9 samples, got 0"),
-        ({"steps": 0}, "steps: at least 1, got 0"),
-        ({"every": 0}, "every: at least 1, or None"),
-        ({"seeds": 0}, "seeds: a count of at least 1"),
-        ({"seeds": []}, "seeds: a count of at least 1"),
-        ({"seeds": [-1]}, "seeds: a count of at least 1"),
-        ({"seeds": [0.5]}, "seeds: a count of at least 1"),
+        ({"batch_size": 0}, "batch_size: must be an integer from 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size: must be an integer from 1, got 2.5"),
+        ({"steps": 0}, "steps: must be an integer from 1 to 9007199254740992, got 0"),
+        ({"steps": 1.5}, "steps: must be an integer from 1"),
+        ({"every": 0}, "every: must be an integer from 1, got 0"),
+        ({"every": 1.5}, "every: must be an integer from 1, got 1.5"),
+        ({"seeds": []}, "seeds: must be a count or a list"),
+        ({"seeds": [0.5]}, "seeds: must be an integer from 0, got 0.5"),
+        ({"seeds": [1, 1]}, "seeds: must be distinct, got 1 more than once"),
         (
             {"observe": ("loss", "sharpness")},
             "observe: one of distance, loss, test_error, trace, or a name with a function, got 'sharpness'",
         ),
         ({"start": np.zeros(3)}, "start: must have shape (33,), (2, 33) or (1, 2, 33), got (3,)"),
-        ({"start": np.full(33, np.nan)}, "start: must be finite"),
-        ({"limit": 0.0}, "limit: must be positive, got 0"),
-        ({"dtype": torch.float16}, "dtype: torch.float64 or torch.float32, got torch.float16"),
-        ({"chunk": 0}, "chunk: at least 1, or None, got 0"),
+        ({"start": np.full(33, np.nan)}, "start: must be in (-inf, inf), got nan"),
+        ({"observe": {"mine": 3}}, "observe: one of distance, loss"),
+        ({"limit": 0.0}, "limit: must be in (0, inf], got 0"),
+        ({"limit": np.nan}, "limit: must be in (0, inf], got nan"),
+        ({"dtype": torch.float16}, "dtype: must be one of torch.float64, torch.float32, got"),
+        ({"chunk": 0}, "chunk: must be an integer from 1, got 0"),
+        ({"chunk": 1.5}, "chunk: must be an integer from 1, got 1.5"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         run(SENSING, **{"lr": 0.1, "steps": 3, "seeds": 2, **arguments})
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.7, [1, 2]])
+@pytest.mark.parametrize("stream", [noise_stream, row_stream])
+def test_a_stream_without_a_seed_is_refused(stream, seed):
+    with pytest.raises(ValueError, match=r"^seed: must be an integer from 0"):
+        stream(seed)
 
 
 def test_label_noise_makes_the_variance_across_the_valley_that_theory_gives():

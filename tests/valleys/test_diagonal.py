@@ -30,10 +30,12 @@ def test_noise_of_the_public_setting_has_the_covariance_that_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inputs": 0}, "inputs: at least 1, got 0"),
-        ({"sparsity": 0}, "sparsity: at least 1, got 0"),
-        ({"inputs": 4}, "sparsity: from 1 to 4, the number of inputs, got 5"),
-        ({"measurements": 0}, "measurements: at least 1, got 0"),
+        ({"inputs": 0}, "inputs: must be an integer from 1, got 0"),
+        ({"sparsity": 0}, "sparsity: must be an integer from 1 to 100, got 0"),
+        ({"inputs": 4}, "sparsity: must be an integer from 1 to 4, got 5"),
+        ({"measurements": 0}, "measurements: must be an integer from 1, got 0"),
+        ({"measurements": 1.5}, "measurements: must be an integer from 1, got 1.5"),
+        ({"seed": None}, "seed: must be an integer from 0, got None"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -84,9 +84,13 @@ def test_the_test_error_needs_test_inputs():
 def test_bad_arguments():
     module, x = nn.Linear(2, 1), torch.eye(2)
     with pytest.raises(
-        ValueError, match=r"targets: must have the outputs' shape \(2, 1\), got \(2,\)"
+        ValueError, match=r"targets: must have the outputs' shape \(2, 1\), .* got \(2,\)"
     ):
         FromModule(module, x, torch.ones(2))
+    with pytest.raises(ValueError, match=r"targets: must have .* n at least 1"):
+        FromModule(module, x[:0], torch.ones(0, 1))
+    with pytest.raises(ValueError, match=r"targets: must be in \(-inf, inf\), got nan"):
+        FromModule(module, x, torch.tensor([[1.0], [torch.nan]]))
     with pytest.raises(ValueError, match="test_inputs, test_targets: both or none"):
         FromModule(module, x, torch.ones(2, 1), test_inputs=x)
     with pytest.raises(ValueError, match="test_targets: must have the outputs' shape"):

@@ -10,6 +10,7 @@ from flatter_lib.valleys.factorization import MatrixLoss, balanced, flow, produc
 from flatter_lib.valleys.greedy import greedy_low_rank
 from flatter_lib.valleys.ranks import descent_exponent, exact_flow, plateau, plateau_exponent
 
+ONE = MatrixLoss.observed(np.eye(2))
 SIGMA = np.array([1.0, 0.7, 0.3, 0.0, -0.2])
 
 
@@ -200,7 +201,26 @@ def test_a_diagonal_start_can_mislead_depth_three_but_not_depth_two(depth, learn
         (lambda: plateau([1.0, 0.5], 1e-3 * np.eye(2), 2), "rank"),
         (lambda: plateau_exponent(0.5, 1.0), "above, below"),
         (lambda: descent_exponent(1.0, 0.5, 0.5), "lr"),
+        (lambda: exact_flow([], np.eye(2), 1.0), "eigenvalues"),
+        (lambda: exact_flow([1.0, np.nan], np.eye(2), 1.0), "eigenvalues"),
+        (lambda: exact_flow([1.0, 0.5], np.full((2, 2), np.nan), 1.0), "start"),
+        (lambda: exact_flow([1.0, 0.5], np.eye(2), np.nan), "t"),
+        (lambda: plateau_exponent(np.inf, 1.0), "above"),
         (lambda: balanced(np.eye(2), 1), "depth"),
+        (lambda: balanced(np.eye(2), 2.5), "depth"),
+        (lambda: balanced([[1.0, np.nan], [np.nan, 1.0]], 2), "W"),
+        (lambda: MatrixLoss(np.eye(2), np.eye(2)), "quadratic"),
+        (lambda: MatrixLoss.observed(np.eye(2)).value(np.ones(2)), "W"),
+        (lambda: MatrixLoss.observed(np.eye(2)).gradient(np.ones((1, 2))), "W"),
+        (lambda: MatrixLoss.observed(np.eye(0)), "truth"),
+        (lambda: MatrixLoss.completion(np.eye(2), np.full((2, 2), 0.5)), "mask"),
+        (lambda: flow(ONE, np.full((2, 2, 2), np.nan), 1.0), "factors"),
+        (lambda: flow(ONE, np.ones((2, 2, 2)), 1.0, loss_below=np.nan), "loss_below"),
+        (lambda: flow(ONE, np.ones((2, 2, 2)), 1.0, rtol=-1.0), "rtol"),
+        (lambda: flow(ONE, np.ones((2, 2, 2)), 1.0).closest(np.ones(2)), "target"),
+        (lambda: flow(ONE, np.ones((2, 2, 2)), 1.0).factors(2.0), "t"),
+        (lambda: greedy_low_rank(ONE, 2, most=3), "most"),
+        (lambda: greedy_low_rank(ONE, 2, stationary=np.nan), "stationary"),
         (lambda: balanced(np.eye(2), 2, width=3), "width"),
         (lambda: balanced(-np.eye(2), 2), "W"),
         (lambda: flow(MatrixLoss.observed(np.eye(2)), np.ones((2, 3, 3)), 1.0), "factors"),

@@ -50,11 +50,11 @@ def test_large_kappa_takes_friction_out_of_first_passage():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"kappa": [0.0]}, "kappa: a list of positive finite numbers"),
-        ({"kappa": 1.0}, "kappa: a list of positive finite numbers"),
+        ({"kappa": [0.0]}, r"kappa: must be in \(0, inf\), got 0"),
+        ({"kappa": 1.0}, r"kappa: must have shape \(K,\), got \(\)"),
         ({"first_level": 1.0}, r"first_level: must be in \(0, 1\), got 1"),
         ({"settling_level": 0.0}, r"settling_level: must be in \(0, 1\), got 0"),
-        ({"paths": 0}, "paths: at least 1, got 0"),
+        ({"paths": 0}, "paths: must be an integer from 1, got 0"),
     ],
 )
 def test_a_bad_argument_is_named_with_its_range(wrong, message):

@@ -57,12 +57,15 @@ def test_measurements_differ_with_the_seed():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows": 0}, "rows: at least 1, got 0"),
-        ({"measurements": -3}, "measurements: at least 1, got -3"),
-        ({"rank": 5}, "rank: from 1 to 4, the smaller dimension, got 5"),
-        ({"width": 1}, "width: at least the rank, 2, got 1"),
-        ({"singular_values": (1.0,)}, "singular_values: 2 positive numbers"),
-        ({"singular_values": (1.0, 0.0)}, "singular_values: 2 positive numbers"),
+        ({"rows": 0}, "rows: must be an integer from 1, got 0"),
+        ({"measurements": -3}, "measurements: must be an integer from 1, got -3"),
+        ({"rank": 5}, "rank: must be an integer from 1 to 4, got 5"),
+        ({"width": 1}, "width: must be an integer from 2, got 1"),
+        ({"width": 2.0}, "width: must be an integer from 2, got 2.0"),
+        ({"seed": None}, "seed: must be an integer from 0, got None"),
+        ({"singular_values": (1.0,)}, "singular_values: must be 2 numbers"),
+        ({"singular_values": (1.0, 0.0)}, r"singular_values: must be in \(0, inf\), got 0"),
+        ({"singular_values": (1.0, np.inf)}, r"singular_values: must be in \(0, inf\), got inf"),
     ],
 )
 def test_bad_arguments(arguments, message):

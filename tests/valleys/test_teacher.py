@@ -66,9 +66,14 @@ def test_a_student_that_is_the_teacher_makes_no_error(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inputs": 0}, "inputs: at least 1, got 0"),
-        ({"student_width": 1}, "student_width: at least that of the teacher, 2, got 1"),
-        ({"activation": "step"}, "activation: one of erf, relu, softplus, tanh, got 'step'"),
+        ({"inputs": 0}, "inputs: must be an integer from 1, got 0"),
+        ({"samples": 2.5}, "samples: must be an integer from 1, got 2.5"),
+        ({"seed": None}, "seed: must be an integer from 0, got None"),
+        ({"student_width": 1}, "student_width: must be an integer from 2, got 1"),
+        (
+            {"activation": "step"},
+            "activation: must be one of erf, relu, softplus, tanh, got 'step'",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
