@@ -238,11 +238,13 @@ def estimate(name: str, number: Any, holds: Tolerance) -> Value:
     An exact one is written to as many digits as hold.
     """
     if isinstance(number, float):
-        rtol = holds.rtol or (holds.atol / abs(number) if holds.atol and number else 1e-6)
-        digits = min(max(math.floor(-math.log10(rtol)), 1), 6)
-        made = text(f"{{:.{digits}g}}", number)
         if holds == PRINTED:
             holds = relative(1e-6) if number else Tolerance("exact")
+        if holds.atol:
+            spec = f".{max(math.floor(-math.log10(holds.atol)), 0)}f"
+        else:
+            spec = f".{min(max(math.floor(-math.log10(holds.rtol or 1e-6)), 1), 6)}g"
+        made = text(f"{{:{spec}}}", number)
     else:
         made = text("{}", number)
     bound = {"bound": number.bound} if isinstance(number, Below) else {}
@@ -359,9 +361,9 @@ def _piece(spec: str, number: Any) -> Text:
         said = f"{number}" if isinstance(number, Below) else said
         return Text(said.replace("{", "{{").replace("}", "}}"), (), ())
     if isinstance(number, Estimate):
-        spec = spec or number.spec
         number = Estimate(*(_rounded(float(part), DIGITS) for part in number))
-        return Text(f"{{:{spec}}}", (number,), (max(_unit(spec, part) for part in number),))
+        unit = max(_unit(spec or number.spec, part) for part in number)
+        return Text(f"{{:{spec}}}" if spec else "{}", (number,), (unit,))
     if isinstance(number, Sequence | np.ndarray):
         return _row(
             spec, [item.item() if isinstance(item, np.generic) else item for item in number]

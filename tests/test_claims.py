@@ -14,70 +14,73 @@ from hypothesis import strategies as st
 
 from flatter_lib import claims
 from flatter_lib.claims import band, record, verdict
+from flatter_lib.values import Estimate, below, number_of
+
+Shown = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What is shown in a cell from here on: its text, and the row that travels with it."""
-    rows: list[tuple[str, dict[str, Any]]] = []
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """What is shown in a cell from here on: its text, and the value that travels with it."""
+    rows: Shown = []
 
     def emit(data: Mapping[str, str], mark: Mapping[str, Any]) -> None:
-        assert (set(data), set(mark)) == ({"text/plain"}, {"claim"})
-        rows.append((data["text/plain"], mark["claim"]))
+        assert (set(data), mark["role"]) == ({"text/plain"}, "claim")
+        (value,) = json.loads(json.dumps(mark["values"], allow_nan=False))
+        rows.append((data["text/plain"], value))
 
     monkeypatch.setattr(claims, "emit", emit)
     return rows
 
 
-def test_a_record_is_a_line_and_a_row(shown: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_record_is_a_line_and_a_value(shown: Shown) -> None:
     record("a", 0.66667, 0.65, 0.6812, seeds=64, scale="laptop")
     record("b", 2 / 3, scale="closed form")
-    assert shown == [
-        (
-            "claim a: 0.667 [0.65, 0.681] (seeds=64, scale=laptop)",
-            {
-                "claim": "a",
-                "value": 0.66667,
-                "low": 0.65,
-                "high": 0.6812,
-                "where": {"seeds": 64, "scale": "laptop"},
-            },
-        ),
-        (
-            "claim b: 0.6667 (exact, scale=closed form)",
-            {"claim": "b", "value": 2 / 3, "where": {"scale": "closed form"}},
-        ),
+    record("c", below(1e-17, 1e-12), scale="float64")
+    lines, rows = zip(*shown, strict=True)
+    assert lines == (
+        "claim a: 0.667 [0.650, 0.681] (seeds=64, scale=laptop)",
+        "claim b: 0.666667 (exact, scale=closed form)",
+        "claim c: below 1e-12 (exact, scale=float64)",
+    )
+    assert [number_of(row) for row in rows] == [
+        Estimate(0.66667, 0.65, 0.6812),
+        0.666666666667,
+        1e-12,
     ]
+    assert rows[0]["where"] == {"seeds": 64, "scale": "laptop"}
 
 
-def test_numbers_of_numpy_become_plain_ones(shown: list[tuple[str, dict[str, Any]]]) -> None:
-    record("a", np.float64(1), np.float32(0), np.int64(2))  # type: ignore[arg-type]
+def test_numbers_of_numpy_become_plain_ones(shown: Shown) -> None:
+    record("a", np.float64(1), np.float32(0), np.int64(2), runs=np.int64(3), at=(1, 2))  # type: ignore[arg-type]
     ((_, row),) = shown
-    assert json.loads(json.dumps(row)) == {
-        "claim": "a",
-        "value": 1.0,
-        "low": 0.0,
-        "high": 2.0,
-        "where": {},
-    }
+    assert number_of(row) == Estimate(1.0, 0.0, 2.0)
+    assert row["where"] == {"runs": 3, "at": "(1, 2)"}
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 3])
+def test_a_row_without_a_claim_is_refused(shown: Shown, name: Any) -> None:
+    with pytest.raises(ValueError, match="claim_id: the id of a claim in the ledger"):
+        record(name, 1.0, scale="laptop")
+    assert shown == []
 
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ((math.nan,), "value of claim 'a': a finite number, got nan"),
-        ((math.inf, 0.0, 1.0), "value of claim 'a': a finite number, got inf"),
+        ((math.nan,), "claim 'a': finite numbers, got [nan]"),
+        ((math.inf, 0.0, 1.0), "claim 'a': finite numbers, got [inf, 0.0, 1.0]"),
         ((1.0, 0.5), "claim 'a': give both ends of the interval, or neither"),
         ((1.0, None, 1.5), "claim 'a': give both ends of the interval, or neither"),
         ((1.0, 1.1, 1.5), "claim 'a': [1.1, 1.5] does not hold the value 1.0"),
         ((1.0, 0.1, 0.5), "claim 'a': [0.1, 0.5] does not hold the value 1.0"),
         ((1.0, 1.5, 0.5), "claim 'a': [1.5, 0.5] does not hold the value 1.0"),
-        ((1.0, -math.inf, 2.0), "claim 'a': finite ends of the interval, got [-inf, 2.0]"),
-        ((1.0, 0.0, math.nan), "claim 'a': finite ends of the interval, got [0.0, nan]"),
+        ((1.0, -math.inf, 2.0), "claim 'a': finite numbers, got [1.0, -inf, 2.0]"),
+        ((1.0, 0.0, math.nan), "claim 'a': finite numbers, got [1.0, 0.0, nan]"),
     ],
 )
 def test_what_is_no_measurement_is_refused_and_shows_nothing(
-    shown: list[tuple[str, dict[str, Any]]], numbers: tuple[Any, ...], message: str
+    shown: Shown, numbers: tuple[Any, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match="claim 'a'") as refused:
         record("a", *numbers, scale="laptop")
@@ -85,7 +88,7 @@ def test_what_is_no_measurement_is_refused_and_shows_nothing(
     assert shown == []
 
 
-def test_an_interval_may_end_at_the_value(shown: list[tuple[str, dict[str, Any]]]) -> None:
+def test_an_interval_may_end_at_the_value(shown: Shown) -> None:
     record("a", 1.0, 1.0, 1.0)
     assert shown[0][0] == "claim a: 1 [1, 1] ()"
 
@@ -123,6 +126,13 @@ def test_the_values_that_a_claim_allows(
         {"between": [1]},
         {"between": 1},
         {"between": [1, 2], "tolerance": 0.1},
+        {"at_most": math.nan},
+        {"at_least": math.inf},
+        {"between": [0, math.inf]},
+        {"between": [math.nan, 1]},
+        {"equals": math.nan, "tolerance": 1},
+        {"equals": True, "tolerance": 1},
+        {"at_most": "1"},
     ],
 )
 def test_what_allows_nothing_clear_is_refused(expect: dict[str, Any]) -> None:

@@ -18,7 +18,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import figures
-from flatter_lib.figures import DIGITS, PALETTE, show, use_style
+from flatter_lib.figures import PALETTE, show, use_style
+from flatter_lib.values import relative
+
+DIGITS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +40,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Mapping[str, str], dict
     outputs: list[tuple[Mapping[str, str], dict[str, Any]]] = []
 
     def emit(data: Mapping[str, str], mark: Mapping[str, Any]) -> None:
-        assert set(mark) == {"figure"}
-        outputs.append((data, mark["figure"]))
+        assert mark["role"] == "figure"
+        columns = {value["name"]: value for value in mark["values"]}
+        outputs.append((data, columns))
 
     monkeypatch.setattr(figures, "emit", emit)
     return outputs
@@ -98,17 +102,14 @@ def test_the_numbers_travel_as_a_table(shown: Shown) -> None:
     }
     show(drawn(), data, rtol=1e-3, atol=0.5)
     ((kinds, table),) = shown
-    assert table == {
-        "rtol": 1e-3,
-        "atol": 0.5,
-        "columns": {
-            "whole": [0.0, 1.0, 2.0],
-            "one": [2.5],
-            "grid": [[1.0, 2.0], [3.0, 4.0]],
-            "none": [],
-            "single": [0.5],
-        },
+    assert {name: value["numbers"] for name, value in table.items()} == {
+        "whole": [0.0, 1.0, 2.0],
+        "one": [2.5],
+        "grid": [[1.0, 2.0], [3.0, 4.0]],
+        "none": [],
+        "single": [0.5],
     }
+    assert {(value["rtol"], value["atol"]) for value in table.values()} == {(1e-3, 0.5)}
     assert json.loads(json.dumps(table, allow_nan=False)) == table
     assert set(kinds) == {"image/svg+xml", "text/plain"}
     assert kinds["text/plain"] == ("<figure: whole (3), one (), grid (2x2), none (0), single (1)>")
@@ -116,7 +117,31 @@ def test_the_numbers_travel_as_a_table(shown: Shown) -> None:
 
 def test_the_tolerance_is_strict_unless_it_is_said(shown: Shown) -> None:
     show(drawn(), {"x": [1]})
-    assert {key: shown[0][1][key] for key in ("rtol", "atol")} == {"rtol": 1e-6, "atol": 0.0}
+    assert shown[0][1]["x"] == {"name": "x", "numbers": [1.0], "kind": "figure", "rtol": 1e-6}
+
+
+def test_a_column_may_hold_otherwise(shown: Shown) -> None:
+    show(drawn(), {"x": [1], "y": [2]}, holds={"y": relative(0.1)})
+    assert {name: value["rtol"] for name, value in shown[0][1].items()} == {"x": 1e-6, "y": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "message"),
+    [
+        ({"rtol": math.nan}, "rtol: a finite number of at least 0, got nan"),
+        ({"rtol": -1}, r"rtol: a finite number of at least 0, got -1\.0"),
+        ({"rtol": "1"}, "rtol: a number, got '1'"),
+        ({"rtol": 1}, "rtol: less than 1, or no digit is held"),
+        ({"atol": True}, "atol: a number, got True"),
+        ({"holds": {"z": relative(0.1)}}, "holds: 'z' is not among the numbers"),
+    ],
+)
+def test_a_tolerance_that_is_none_is_refused(
+    shown: Shown, tolerance: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        show(drawn(), {"x": [1]}, **tolerance)
+    assert shown == []
 
 
 @pytest.mark.parametrize(
@@ -133,20 +158,20 @@ def test_the_tolerance_is_strict_unless_it_is_said(shown: Shown) -> None:
 )
 def test_numbers_are_kept_to_their_first_digits(shown: Shown, value: float, kept: float) -> None:
     show(drawn(), {"x": [value]})
-    assert shown[0][1]["columns"]["x"] == [pytest.approx(kept, rel=1e-15, abs=0)]
+    assert shown[0][1]["x"]["numbers"] == [pytest.approx(kept, rel=1e-15, abs=0)]
 
 
 def test_rounding_moves_a_number_by_less_than_half_of_its_last_digit(shown: Shown) -> None:
     values = np.random.default_rng(3).normal(size=500) * 10.0 ** np.arange(-250, 250)
     show(drawn(), {"x": values})
-    kept = np.array(shown[0][1]["columns"]["x"])
+    kept = np.array(shown[0][1]["x"]["numbers"])
     assert np.max(np.abs(kept / values - 1)) <= 0.5 * 10.0 ** (1 - DIGITS) * (1 + 1e-6)
     assert np.max(np.abs(kept / values - 1)) > 0.1 * 10.0 ** (1 - DIGITS)  # it does round
 
 
 def test_what_is_no_finite_number_is_kept_as_its_name(shown: Shown) -> None:
     show(drawn(), {"x": [1, math.nan, math.inf], "y": np.array([[-math.inf, math.nan], [0, 1]])})
-    columns = shown[0][1]["columns"]
+    columns = {name: value["numbers"] for name, value in shown[0][1].items()}
     assert columns == {"x": [1.0, "nan", "inf"], "y": [["-inf", "nan"], [0.0, 1.0]]}
     assert np.isnan(np.asarray(columns["x"], dtype=np.float64)[1])
     assert json.dumps(columns, allow_nan=False)

@@ -90,7 +90,7 @@ def clean(executed: NotebookNode) -> tuple[NotebookNode, Values]:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
-        values |= _taken(cell)
+        values |= _taken(cell, values)
     return twin, values
 
 
@@ -133,8 +133,15 @@ def kept_metadata(cell: NotebookNode) -> dict[str, Any]:
     return copy.deepcopy(kept)
 
 
-def _taken(cell: NotebookNode) -> Values:
-    found = list(_named(cell, cell.outputs))
+def _taken(cell: NotebookNode, others: Values) -> Values:
+    """The values of a cell, taken out of its outputs; a name that another cell has is not that one's value."""
+    found = [
+        [
+            (f"{name}, again in {cell.id}" if name in others else name, value)
+            for name, value in pairs
+        ]
+        for pairs in _named(cell, cell.outputs)
+    ]
     for output, pairs in zip(cell.outputs, found, strict=True):
         if pairs:
             output.metadata.flatter = nbformat.from_dict({"values": [name for name, _ in pairs]})

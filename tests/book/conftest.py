@@ -13,10 +13,12 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from flatter_lib import values
 from flatter_lib.publish import freshness, hygiene, sources, twins
 from flatter_lib.publish.files import replace_json, replace_text
 from flatter_lib.publish.hygiene import Finding
 from flatter_lib.publish.project import Chapter, Project
+from flatter_lib.values import PRINTED, Estimate, Tolerance
 
 SLUG = "falling-water"
 
@@ -103,7 +105,7 @@ figures.show(draw(drops), {"time": [0, 1, 2], "height": [1, 0.5, 0]})
 ```
 
 ```{code-cell} ipython3
-glue("fall-time", "0.45", display=False)
+glue("fall-time", "{:.2f}", 0.45)
 claims.record("free-fall", 0.45, 0.44, 0.46, runs=3, scale="laptop")
 print("drops", drops)
 ```
@@ -139,27 +141,31 @@ def stream(text: str, name: str = "stdout") -> NotebookNode:
 
 def outputs() -> list[list[NotebookNode]]:
     """What the kernel would answer to each code cell of the chapter, as figures.show and claims.record shape it."""
-    figure = {"rtol": 1e-6, "atol": 0.0, "columns": COLUMNS}
+    tolerance = Tolerance("figure", rtol=1e-6)
+    figure = [values.column(name, numbers, tolerance) for name, numbers in COLUMNS.items()]
     prefix = "application/papermill.record/"
-    row = {
-        **{"claim": "free-fall", "value": 0.45, "low": 0.44, "high": 0.46},
-        "where": {"runs": 3, "scale": "laptop"},
-    }
+    row = values.estimate("free-fall", Estimate(0.45, 0.44, 0.46), PRINTED)
+    row["where"] = {"runs": 3, "scale": "laptop"}
+    glued = {"name": "fall-time", "words": "{:.2f}", "numbers": [0.45], "kind": "printed digits"}
     return [
         [],
         [],
         [
             display(
                 {"image/svg+xml": SVG, "text/plain": "<figure: time (3), height (3)>"},
-                flatter={"figure": figure},
+                flatter={"role": "figure", "values": figure},
             )
         ],
         [
             display(
                 {f"{prefix}text/plain": "'0.45'"},
                 scrapbook={"name": "fall-time", "mime_prefix": prefix},
+                flatter={"role": "glue", "values": [glued | {"atol": [0.005]}]},
             ),
-            display({"text/plain": "claim free-fall: 0.45 [0.44, 0.46]"}, flatter={"claim": row}),
+            display(
+                {"text/plain": "claim free-fall: 0.450 [0.440, 0.460]"},
+                flatter={"role": "claim", "values": [row]},
+            ),
             stream("drops 3\n"),
         ],
     ]
@@ -191,8 +197,8 @@ class Book:
         notebook = sources.read(self.chapter)
         for cell, shown in zip(sources.code_cells(notebook), outputs(), strict=False):
             cell.outputs, cell.execution_count = shown, 1
-        twin, tables = twins.clean(notebook)
-        replace_json(self.chapter.figures, tables)
+        twin, published = twins.clean(notebook)
+        replace_json(self.chapter.values, published)
         replace_text(self.chapter.twin, nbformat.writes(twin) + "\n")
         self.stamp()
 
@@ -217,11 +223,11 @@ class Book:
         twin = twins.clean(twin)[0] if clean else twin
         replace_text(self.chapter.twin, nbformat.writes(twin) + "\n")
 
-    def edit_figures(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the numbers behind the figures."""
-        tables = json.loads(self.chapter.figures.read_text(encoding="utf-8"))
-        change(tables)
-        replace_json(self.chapter.figures, tables)
+    def edit_values(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change the published values."""
+        published = json.loads(self.chapter.values.read_text(encoding="utf-8"))
+        change(published)
+        replace_json(self.chapter.values, published)
 
     def reports(self) -> dict[str, list[Finding]]:
         """What each check of sources and twins has to say, by ``module.check``; silent ones are left out."""

@@ -1,7 +1,7 @@
-"""Re-executing a chapter fails where a picture, which nbval does not look at, would show something else.
+"""Re-executing a chapter fails where a value, which nbval does not look at, would come out otherwise.
 
 Two notebooks are executed with the command that the checks use: in one all is as published, or within tolerance;
-in the other each figure breaks its promise in another way.
+in the other each cell breaks its promise in another way.
 """
 
 from __future__ import annotations
@@ -19,40 +19,69 @@ import pytest
 from nbformat import NotebookNode
 
 from flatter_lib.publish import twins
+from flatter_lib.values import IN_DISTRIBUTION, PRINTED, Estimate, Tolerance, column, estimate
 
 SHOW = """\
-from flatter_lib import figures
+from flatter_lib import claims, figures
+from flatter_lib.values import IN_DISTRIBUTION, Estimate, glue, say, text
 from matplotlib.figure import Figure
 
 def show(numbers):
     figures.show(Figure(), {"height": numbers}, rtol=1e-3)
 """
+CLAIMS = """\
+- id: fall
+  paper: this book
+  place: here
+  statement: it falls
+  measured: how fast
+  expect: {at_most: 0.5}
+"""
 
 
-def figure(name: str, numbers: list[float], text: str = "<figure: height (3)>") -> NotebookNode:
-    """A published cell that draws the numbers 1, 2, 3, whatever was published for it."""
-    shown = nbformat.v4.new_output(
-        "display_data",
-        data={"image/svg+xml": "<svg>as it was drawn elsewhere</svg>", "text/plain": text},
-        metadata={
-            "flatter": {"figure": {"rtol": 1e-3, "atol": 0.0, "columns": {"height": numbers}}}
-        },
-    )
+def published(source: str, role: str, shown: str, *values: Any, name: str = "") -> NotebookNode:
+    """A published cell whatever its code would show now."""
+    data = {"text/plain": shown} | ({"image/svg+xml": "<svg>elsewhere</svg>"} if name else {})
+    mark = {"flatter": {"role": role, "values": list(values)}}
     return nbformat.v4.new_code_cell(
-        "show([1, 2, 3])",
-        metadata={"mystnb": {"figure": {"name": name}}},
-        outputs=[shown],
+        source,
+        metadata={"mystnb": {"figure": {"name": name}}} if name else {},
+        outputs=[nbformat.v4.new_output("display_data", data=data, metadata=mark)],
         execution_count=1,
     )
 
 
+def figure(name: str, numbers: list[float], text: str = "<figure: height (3)>") -> NotebookNode:
+    """A published cell that draws the numbers 1, 2, 3, whatever was published for it."""
+    values = column("height", numbers, Tolerance("figure", rtol=1e-3))
+    return published("show([1, 2, 3])", "figure", text, values, name=name)
+
+
+def line(number: float, words: str = "pace {:.2f}") -> NotebookNode:
+    value = {"words": words, "numbers": [number], "kind": "printed digits", "atol": [0.005]}
+    return published("say(text('pace {:.2f}', 0.5))", "line", words.format(number), value)
+
+
+def claim(number: float, low: float, high: float, name: str = "fall") -> NotebookNode:
+    value = estimate(name, Estimate(number, low, high), PRINTED)
+    source = f'claims.record("{name}", 0.45, 0.41, 0.4999, runs=3, scale="laptop")'
+    where = {"runs": 3, "scale": "laptop"}
+    return published(source, "claim", "claim fall: as elsewhere", value | {"where": where})
+
+
+def chaos(low: float, high: float) -> NotebookNode:
+    value = {"words": "{:.1f}", "numbers": [[0.5, low, high]], "kind": IN_DISTRIBUTION.kind}
+    source = "say(text('{:.1f}', Estimate(0.45, 0.4, 0.5)), holds=IN_DISTRIBUTION)"
+    return published(source, "line", "as elsewhere", value)
+
+
 def publish(folder: Path, name: str, cells: list[NotebookNode]) -> Path:
-    """A published notebook with the numbers behind its figures."""
+    """A published notebook with its values."""
     first = nbformat.v4.new_code_cell(SHOW, execution_count=1)
-    notebook, tables = twins.clean(nbformat.v4.new_notebook(cells=[first, *cells]))
-    path = folder / f"{name}.ipynb"
+    notebook, values = twins.clean(nbformat.v4.new_notebook(cells=[first, *cells]))
+    path = folder / "book" / "chapters" / f"{name}.ipynb"
     nbformat.write(notebook, path)
-    path.with_suffix(".figures.json").write_text(json.dumps(tables))
+    path.with_suffix(".values.json").write_text(json.dumps(values))
     return path
 
 
@@ -90,63 +119,78 @@ def execute(path: Path) -> tuple[int, list[str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("held")
     (made / "pytest.ini").write_text("[pytest]\n")
+    (made / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    for name in ("chapters", "claims"):
+        (made / "book" / name).mkdir(parents=True)
+    for name in ("fall", "rise"):
+        (made / "book" / "claims" / f"{name}.yml").write_text(CLAIMS.replace("fall", name))
     return made
 
 
 @pytest.fixture(scope="module")
 def broken(folder: Path) -> dict[str, str]:
     """What fails in each cell of a notebook in which every figure is broken, by the figure's name."""
-    names = ("fig-curve", "fig-text", "fig-missing", "fig-gone", "fig-shape")
-    cells = [
-        figure("fig-curve", [1.0, 2.1, 3.0]),
-        figure("fig-text", [1.0, 2.0, 3.0], "<figure: height (4)>"),
-        figure("fig-missing", [1.0, 2.0, 3.0]),
-        figure("fig-gone", [1.0, 2.0, 3.0]),
-        figure("fig-shape", [1.0, 2.0]),
-    ]
-    path = publish(folder, "broken", cells)
-    table = path.with_suffix(".figures.json")
-    tables: dict[str, Any] = json.loads(table.read_text())
-    del tables["fig-missing"]
-    table.write_text(json.dumps(tables))
+    cells = {
+        "curve": figure("fig-curve", [1.0, 2.1, 3.0]),
+        "missing": figure("fig-missing", [1.0, 2.0, 3.0]),
+        "gone": figure("fig-gone", [1.0, 2.0, 3.0]),
+        "shape": figure("fig-shape", [1.0, 2.0]),
+        "line": line(0.51),
+        "words": line(0.5, "place {:.2f}"),
+        "row": claim(0.44, 0.41, 0.4999),
+        "verdict": claim(0.45, 0.41, 0.5003, "rise"),
+        "chaos": chaos(0.6, 0.7),
+        "printed": nbformat.v4.new_code_cell(
+            "print('three')",
+            outputs=[nbformat.v4.new_output("stream", text="four\n")],
+            execution_count=1,
+        ),
+    }
+    path = publish(folder, "broken", list(cells.values()))
+    beside = path.with_suffix(".values.json")
+    values: dict[str, Any] = json.loads(beside.read_text())
+    del values["fig-missing: height"]
+    beside.write_text(json.dumps(values))
     notebook = nbformat.read(path, as_version=4)
-    gone = notebook.cells[4]
-    gone.source, gone.outputs = "pass", []
+    gone = notebook.cells[1 + list(cells).index("gone")]
+    gone.source = "pass"
     nbformat.write(notebook, path)
     status, failures = execute(path)
     assert status == 1
     assert failures[0] == ""
-    return dict(zip(names, failures[1:], strict=True))
+    return dict(zip(cells, failures[1:], strict=True))
 
 
 def test_what_is_as_published_passes(folder: Path) -> None:
     cells = [
         figure("fig-same", [1.0, 2.0, 3.0]),
         figure("fig-near", [1.0, 2.0 * (1 + 5e-4), 3.0]),
+        line(0.504),
+        claim(0.4503, 0.4104, 0.4995),
+        chaos(0.45, 0.6),
     ]
-    assert execute(publish(folder, "sound", cells)) == (0, ["", "", ""])
+    assert execute(publish(folder, "sound", cells)) == (0, [""] * 6)
 
 
-def test_a_changed_curve_fails_and_is_named(broken: dict[str, str]) -> None:
-    line = (
-        "figure fig-curve: height: 1 of 3 numbers beyond rtol 0.001; the worst, 2.1 published, is 2"
-    )
-    assert line in broken["fig-curve"]
-    assert "flatter diff CHAPTER --accept" in broken["fig-curve"]
-
-
-def test_a_changed_text_fails(broken: dict[str, str]) -> None:
-    assert "<figure: height (4)>" in broken["fig-text"]
-
-
-def test_a_figure_without_published_numbers_fails(broken: dict[str, str]) -> None:
-    assert "figure fig-missing: not in the published numbers" in broken["fig-missing"]
-
-
-def test_a_figure_that_is_no_longer_drawn_fails(broken: dict[str, str]) -> None:
-    assert "figure fig-gone: no longer drawn" in broken["fig-gone"]
-
-
-def test_another_number_of_points_fails(broken: dict[str, str]) -> None:
-    line = "figure fig-shape: height: shape (2,) published, (3,) now"
-    assert line in broken["fig-shape"]
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (
+            "curve",
+            "fig-curve: height: 1 of 3 numbers beyond rtol 0.001; the worst, 2.1 published, is 2",
+        ),
+        ("missing", "fig-missing: height: is not among the published values"),
+        ("gone", "fig-gone: height: is gone"),
+        ("shape", "fig-shape: height: shape (2,) published, (3,) now"),
+        ("line", "1 of 1 numbers beyond 0.005; the worst, 0.51 published, is 0.5"),
+        ("words", "its words changed: 'place {:.2f}' published, 'pace {:.2f}' now"),
+        ("row", "claim fall: 1 of 3 numbers beyond 0.0005; the worst"),
+        ("verdict", "claim rise: its verdict, undecided as published, is reproduced"),
+        ("chaos", "the interval 0.5 [0.6, 0.7] published and 0.45 [0.4, 0.5] now do not overlap"),
+        ("printed", "four"),
+    ],
+)
+def test_a_broken_promise_fails_and_is_named(broken: dict[str, str], cell: str, said: str) -> None:
+    assert said in broken[cell]
+    if cell not in ("missing", "printed"):
+        assert "flatter diff CHAPTER --accept" in broken[cell]

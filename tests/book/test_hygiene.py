@@ -27,13 +27,13 @@ def test_healthy_pages_have_no_findings(site: Site) -> None:
 
 def test_all_that_is_wrong_is_reported_at_once(book: Book, site: Site) -> None:
     book.replace("book/index.md", "galilei1638", "galilei1639")
-    book.chapter.figures.unlink()
+    book.chapter.values.unlink()
     site.add('<img src="../../_images/fall.svg">')
     site.add('<a href="#nowhere">x</a>')
     assert {f.where for f in hygiene.before_build(book.project)} == {
         "book/index.md, line 3",
-        "book/chapters/falling-water.figures.json",
-        "book/chapters/falling-water.ipynb",  # not fresh: the numbers behind its figures are missing
+        "book/chapters/falling-water.values.json",
+        "book/chapters/falling-water.ipynb",  # stale: its published values are missing
     }
     assert len(hygiene.after_build(site.project, site.html)) == 2
 

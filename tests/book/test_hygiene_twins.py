@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SLUG = "falling-water"
 SOURCE = f"book/source/{SLUG}.md"
 TWIN = f"book/chapters/{SLUG}.ipynb"
-FIGURES = f"book/chapters/{SLUG}.figures.json"
+VALUES = f"book/chapters/{SLUG}.values.json"
 # Written so that this file holds no path of a machine itself.
 HOME = "/" + "home/ada"
 
@@ -34,7 +34,7 @@ def only(book: Book, check: str) -> list[str]:
 
 
 def test_a_source_without_a_twin(book: Book) -> None:
-    for path in (book.chapter.twin, book.chapter.provenance, book.chapter.figures):
+    for path in (book.chapter.twin, book.chapter.provenance, book.chapter.values):
         path.unlink()
     reports = book.reports()
     # What it recorded went with it.
@@ -68,8 +68,8 @@ def test_a_chapter_that_the_contents_name_twice(book: Book) -> None:
 
 
 def test_a_stray_file_beside_the_twins(book: Book) -> None:
-    book.path("book/chapters/old.figures.json").write_text("{}")
-    stray = "book/chapters/old.figures.json: belongs to no chapter"
+    book.path("book/chapters/old.values.json").write_text("{}")
+    stray = "book/chapters/old.values.json: belongs to no chapter"
     assert only(book, "pairs.one_to_one") == [stray]
 
 
@@ -288,10 +288,7 @@ def test_a_figure_that_cannot_be_read_aloud(book: Book, old: str, new: str, what
 
 def test_a_figure_without_a_name(book: Book) -> None:
     book.edit_source("    name: fig-fall\n", "")
-    assert only(book, "outputs.figures") == [
-        f"{TWIN}, code cell 3: shows a figure without a name",
-        f"{FIGURES}: has numbers for unnamed-0, which no cell draws",
-    ]
+    assert only(book, "outputs.figures") == [f"{TWIN}, code cell 3: shows a figure without a name"]
 
 
 def test_a_figure_name_without_its_prefix(book: Book) -> None:
@@ -318,8 +315,14 @@ def test_two_figures_in_one_cell(book: Book) -> None:
 
 def test_a_figure_cell_without_a_picture(book: Book) -> None:
     book.edit_twin(lambda cells: cells[2].outputs.clear())
+    reports = book.reports()
     line = f"{TWIN}, code cell 3: is named fig-fall but shows no picture"
-    assert only(book, "outputs.figures") == [line]
+    assert [f"{f.where}: {f.what}" for f in reports.pop("outputs.figures")] == [line]
+    assert [f.what for f in reports.pop("published.values")] == [
+        "has fig-fall: height, which no cell shows",
+        "has fig-fall: time, which no cell shows",
+    ]
+    assert not reports
 
 
 @pytest.mark.parametrize(
@@ -328,36 +331,72 @@ def test_a_figure_cell_without_a_picture(book: Book) -> None:
 )
 def test_a_picture_outside_a_figure(book: Book, data: dict[str, str]) -> None:
     book.edit_twin(lambda cells: cells[1].outputs.append(v4.new_output("display_data", data)))
-    found = only(book, "outputs.figures")
+    found = [str(finding).partition(";")[0] for finding in book.reports()["outputs.figures"]]
     assert f"{TWIN}, code cell 2: shows a figure without a name" in found
     assert f"{TWIN}, code cell 2: its alternative text is missing" in found
+
+
+# Values
 
 
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda t: t.clear(), "has no numbers for fig-fall"),
         (
-            lambda t: t.update({"fig-rise": t["fig-fall"]}),
-            "has numbers for fig-rise, which no cell draws",
+            lambda values: values.pop("fall-time"),
+            f"{TWIN}, code cell 4: shows fall-time, which is not among the chapter's values",
         ),
-        (lambda t: t["fig-fall"].update(columns={}), "fig-fall has no columns"),
         (
-            lambda t: t["fig-fall"].update(rtol=1.0),
-            "fig-fall is held to no digit: its rtol is not below 1",
+            lambda values: values.update(rise=values["fall-time"]),
+            f"{VALUES}: has rise, which no cell shows",
+        ),
+        (
+            lambda values: values["fall-time"].update(numbers=[0.47]),
+            f"{TWIN}, code cell 4: shows \"'0.45'\" where its value is '0.47'",
+        ),
+        (
+            lambda values: values["claim free-fall"].update(numbers=[[0.75, 0.74, 0.76]]),
+            f"{TWIN}, code cell 4: shows 'claim free-fall: 0.450 [0.440, 0.460]' "
+            "where its value is '0.750 [0.740, 0.760]'",
+        ),
+        (
+            lambda values: values["fall-time"].pop("numbers"),
+            f"{VALUES}: the chapter's values are missing or damaged",
         ),
     ],
-    ids=["missing", "left over", "empty", "slack"],
+    ids=["missing", "left over", "edited", "a row of the ledger edited", "damaged"],
 )
-def test_numbers_that_hold_no_figure(book: Book, change: Any, line: str) -> None:
-    book.edit_figures(change)
-    assert only(book, "outputs.figures") == [f"{FIGURES}: {line}"]
+def test_values_that_are_not_what_is_shown(book: Book, change: Any, line: str) -> None:
+    book.edit_values(change)
+    found = book.reports()["published.values"]
+    assert [f"{finding.where}: {finding.what}" for finding in found] == [line]
 
 
-def test_damaged_numbers(book: Book) -> None:
-    book.chapter.figures.write_text("{")
-    line = f"{FIGURES}: the numbers behind the chapter's figures are missing or damaged"
-    assert only(book, "outputs.figures") == [line]
+def test_damaged_values(book: Book) -> None:
+    book.chapter.values.write_text("{")
+    line = f"{VALUES}: the chapter's values are missing or damaged"
+    assert [f"{f.where}: {f.what}" for f in book.reports()["published.values"]] == [line]
+
+
+def test_a_picture_without_its_numbers(book: Book) -> None:
+    book.edit_twin(lambda cells: cells[2].outputs[0].metadata.clear())
+    found = [finding.what for finding in book.reports()["published.values"]]
+    assert "shows a picture without the numbers behind it" in found
+
+
+@pytest.mark.parametrize("number", ["0.25", ".25", "2.5e-3", "1e-16", "1,234.5", "-0.1", "nan"])
+def test_a_number_printed_past_its_value(book: Book, number: str) -> None:
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"drops {number} in all\n"))
+    line = f"{TWIN}, code cell 4: prints a bare number, {number}"
+    assert only(book, "published.bare_numbers") == [line]
+
+
+def test_a_glued_text_that_is_no_value(book: Book) -> None:
+    data = {"application/papermill.record/text/plain": "'0.45'"}
+    bare = v4.new_output("display_data", data, metadata={"scrapbook": {"name": "fall-time"}})
+    book.edit_twin(lambda cells: cells[3].outputs.__setitem__(0, bare))
+    found = book.reports()["published.bare_numbers"]
+    assert [finding.what for finding in found] == ["prints a bare number, 0.45"]
 
 
 # Traces of machine and moment
@@ -422,10 +461,10 @@ def test_anything_on_stderr(book: Book) -> None:
 
 def test_what_only_looks_like_a_trace(book: Book) -> None:
     text = """
-    tau = 1.25, s = 3, 10 steps, 0.5 std, 3 sd, 2 s.e.m.
+    tau = 12, s = 3, 10 steps, 5 std, 3 sd, 2 s.e.m.
     shape (64, 3) s(10) at 12:30, <figure: s (10), t (10)>
     https://example.org/home/x and ${ROOT}/tmp/x, a/root
-    Warnings are errors; 0x1f colours, rate 1e-3 s^-1
+    Warnings are errors; 0x1f colours, rate 13 s^-1
     """
     book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=text))
     assert book.reports() == {}

@@ -19,8 +19,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from sphinx.errors import ExtensionError
 
 from flatter_lib.publish import build as builder
+from flatter_lib.publish import twins
 from flatter_lib.publish.pages import mathjax
 from flatter_lib.publish.project import Project
+from flatter_lib.values import PRINTED, Estimate, estimate
 
 HERE = Path(__file__).parents[2]
 TOC = """\
@@ -79,12 +81,10 @@ def code(source: str, *outputs: Any, **metadata: Any) -> Any:
 def claim(
     name: str, value: float, *interval: float, tags: tuple[str, ...] = (), **where: Any
 ) -> Any:
-    row: dict[str, Any] = {"claim": name, "value": value, "where": where}
-    if interval:
-        row |= dict(zip(("low", "high"), interval, strict=True))
-    shown = new_output(
-        "display_data", {"text/plain": f"claim {name}"}, metadata={"flatter": {"claim": row}}
-    )
+    number = Estimate(value, *interval) if interval else value
+    row = estimate(name, number, PRINTED) | {"where": where}
+    mark = {"flatter": {"role": "claim", "values": [row]}}
+    shown = new_output("display_data", {"text/plain": f"claim {name}"}, metadata=mark)
     return code(f"record({name!r})", shown, tags=list(tags))
 
 
@@ -98,10 +98,10 @@ def write_chapter(root: Path, slug: str, *cells: Any) -> None:
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
         },
     )
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"
+    twin, values = twins.clean(notebook)
     (root / f"book/source/{slug}.md").write_text(f"# {slug.title()} things\n")
-    nbformat.write(notebook, root / f"book/chapters/{slug}.ipynb")
+    nbformat.write(twin, root / f"book/chapters/{slug}.ipynb")
+    (root / f"book/chapters/{slug}.values.json").write_text(json.dumps(values))
 
 
 def write_book(root: Path) -> None:
@@ -125,7 +125,6 @@ def write_book(root: Path) -> None:
     )
     write_chapter(root, "rolling", claim("roll", 1.0, scale="closed form"))
     (root / "book/chapters/falling.provenance.json").write_text(json.dumps(PROVENANCE))
-    (root / "book/chapters/falling.figures.json").write_text("{}")
 
 
 @dataclass(frozen=True)

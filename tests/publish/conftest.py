@@ -142,7 +142,7 @@ def pretend() -> Callable[[Project, Chapter], None]:
         bare, _ = twins.clean(sources.read(chapter))
         chapter.twin.parent.mkdir(exist_ok=True)
         nbformat.write(bare, chapter.twin)
-        replace_json(chapter.figures, {})
+        replace_json(chapter.values, {})
         replace_json(chapter.provenance, {"inputs": freshness.inputs(project, chapter)})
 
     return executed

@@ -1,131 +1,55 @@
-"""Comparison: numbers behind figures within the published tolerance, texts exactly, pictures not at all."""
+"""Comparison: values within their tolerance, verdicts and words exactly, pictures not at all."""
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Any
 
-import numpy as np
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from flatter_lib.publish.compare import (
-    table_differences,
-    tables_differences,
-    text_differences,
-)
+from flatter_lib.claims import verdict
+from flatter_lib.publish.compare import text_differences, values_differences
+from flatter_lib.values import IN_DISTRIBUTION, PRINTED, Estimate, Tolerance, Value, estimate
+from flatter_lib.values import number_of as number
 
 
-def table(rtol: float = 1e-6, atol: float = 0.0, **columns: Any) -> dict[str, Any]:
-    return {"rtol": rtol, "atol": atol, "columns": columns}
+def row(low: float, high: float, holds: Tolerance = PRINTED) -> dict[str, Value]:
+    value = estimate("a", Estimate((low + high) / 2, low, high), holds)
+    return {"claim a": value | {"role": "claim"}}
+
+
+def judged(value: Value) -> str:
+    found = number(value)
+    assert isinstance(found, Estimate)
+    return verdict({"at_most": 1.0}, found.value, found.low, found.high)
+
+
+def test_values_that_come_and_go_are_named() -> None:
+    one, other = row(0.5, 0.7), {"claim b": row(0.5, 0.7)["claim a"]}
+    assert values_differences(one, one) == []
+    assert values_differences(one, other) == [
+        "claim a: is gone",
+        "claim b: is not among the published values",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("rtol", "atol", "old", "new", "same"),
+    ("holds", "now", "lines"),
     [
-        (1e-3, 0.0, 1.0, 1.0009, True),
-        (1e-3, 0.0, 1.0, 1.0011, False),
-        (1e-3, 0.0, -1.0, -1.0009, True),
-        (1e-3, 0.0, -1.0, 1.0, False),
-        (1e-3, 0.0, 1e-30, 1.0009e-30, True),
-        (1e-3, 0.0, 1e-30, 1.002e-30, False),
-        (0.1, 0.0, 10.0, 11.05, False),  # the tolerance is of the published number
-        (0.1, 0.0, 11.05, 10.0, True),
-        (1e-3, 0.0, 0.0, 1e-300, False),
-        (0.0, 0.5, 1.0, 1.49, True),
-        (0.0, 0.5, 1.0, 1.51, False),
-        (0.1, 0.5, 10.0, 11.4, True),
-        (0.0, 0.0, 2.0, 2.0, True),
-        (1e-3, 0.0, "nan", "nan", True),
-        (1e-3, 0.0, "nan", 1.0, False),
-        (1e-3, 0.0, 1.0, "nan", False),
-        (1e-3, 0.0, "inf", "inf", True),
-        (1e-3, 0.0, "-inf", "-inf", True),
-        (1e-3, 0.0, "inf", "-inf", False),
-        (1e-3, 0.0, "inf", 1.0, False),
-        (1e-3, 0.0, 1.0, "inf", False),
-        (1e-3, 0.0, 0.0, 1e300, False),
+        (PRINTED, (0.8004, 0.9996), []),
+        (PRINTED, (0.8004, 1.0003), ["its verdict, reproduced as published, is undecided"]),
+        (PRINTED, (0.82, 0.98), ["2 of 3 numbers beyond"]),
+        (IN_DISTRIBUTION, (0.9, 1.2), []),
+        (IN_DISTRIBUTION, (1.1, 1.2), ["do not overlap"]),
     ],
 )
-def test_a_number_is_held_within_the_tolerance(
-    rtol: float, atol: float, old: Any, new: Any, same: bool
+def test_a_row_whose_verdict_turns_differs(
+    holds: Tolerance, now: tuple[float, float], lines: list[str]
 ) -> None:
-    found = table_differences(
-        "fig-a", table(rtol, atol, x=[0.5, old]), table(rtol, atol, x=[0.5, new])
-    )
-    assert found == [] if same else len(found) == 1
-    if not same:
-        assert found[0].startswith(f"figure fig-a: x: 1 of 2 numbers beyond rtol {rtol:g}")
-
-
-def test_agreement_is_that_of_a_plain_loop() -> None:
-    rng = np.random.default_rng(5)
-    specials = [math.nan, math.inf, -math.inf, 0.0]
-    for _ in range(300):
-        rtol, atol = 10.0 ** rng.uniform(-6, 0), rng.choice([0.0, 1e-3])
-        old = float(rng.choice([*specials, rng.normal()]))
-        new = float(rng.choice([*specials, old * (1 + rtol * rng.uniform(-2, 2))]))
-        agree = (
-            old == new
-            or (math.isnan(old) and math.isnan(new))
-            or (math.isfinite(old) and abs(new - old) <= atol + rtol * abs(old))
-        )
-        found = table_differences("f", table(rtol, atol, x=[old]), table(rtol, atol, x=[new]))
-        assert (not found) == agree, (old, new, rtol, atol)
-
-
-def test_the_worst_difference_is_shown() -> None:
-    old, new = [[1.0, 2.0], [4.0, 8.0]], [[1.5, 2.0], [8.0, 8.8]]
-    (line,) = table_differences("fig-a", table(1e-3, y=old), table(1e-3, y=new))
-    assert line == (
-        "figure fig-a: y: 3 of 4 numbers beyond rtol 0.001; the worst, 4 published, is 8"
-    )
-    (line,) = table_differences("f", table(y=[1.0, 2.0]), table(y=[9.0, "nan"]))
-    assert line.endswith("the worst, 2 published, is nan")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ([1.0, 2.0], [1.0], "shape (2,) published, (1,) now"),
-        ([1.0], [[1.0]], "shape (1,) published, (1, 1) now"),
-        ([[1.0, 2.0]], [[1.0], [2.0]], "shape (1, 2) published, (2, 1) now"),
-        ([], [1.0], "shape (0,) published, (1,) now"),
-    ],
-)
-def test_another_shape_differs(old: Any, new: Any, said: str) -> None:
-    assert table_differences("fig-a", table(x=old), table(x=new)) == [f"figure fig-a: x: {said}"]
-
-
-def test_no_numbers_agree_with_none() -> None:
-    assert table_differences("fig-a", table(x=[]), table(x=[])) == []
-
-
-def test_columns_and_figures_that_come_and_go_are_named() -> None:
-    assert table_differences("fig-a", table(x=[1.0], y=[1.0]), table(x=[1.0], z=[1.0])) == [
-        "figure fig-a: y is gone",
-        "figure fig-a: z is new",
-    ]
-    published, now = {"fig-a": table(x=[1.0])}, {"fig-b": table(x=[1.0])}
-    assert tables_differences(published, now) == [
-        "figure fig-a: no longer drawn",
-        "figure fig-b: not in the published numbers",
-    ]
-    assert tables_differences(published, published) == []
-    assert tables_differences({}, {}) == []
-
-
-def test_another_tolerance_is_said_and_the_published_one_holds() -> None:
-    published, now = table(1e-6, x=[1.0]), table(1.0, x=[1.1])
-    assert [line.split(":")[1] for line in table_differences("f", published, now)] == [
-        " its tolerance changed",
-        " x",
-    ]
-    assert table_differences("f", table(atol=0.0, x=[1.0]), table(atol=1.0, x=[1.0])) == [
-        "figure f: its tolerance changed"
-    ]
+    found = values_differences(row(0.8, 0.9998, holds), row(*now, holds), judged)
+    assert len(found) == len(lines)
+    assert all(line in text for line, text in zip(lines, found, strict=True))
 
 
 def cell(*outputs: NotebookNode, name: str = "") -> NotebookNode:

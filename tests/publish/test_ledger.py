@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -12,8 +11,10 @@ import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from flatter_lib.publish import ledger, twins
+from flatter_lib.publish.files import replace_json
 from flatter_lib.publish.ledger import Claim, Row
 from flatter_lib.publish.project import BookError, Project
+from flatter_lib.values import PRINTED, Estimate, Value, estimate
 
 CLAIM: dict[str, Any] = {
     "id": "toy",
@@ -45,17 +46,30 @@ def record(project: Project) -> Callable[..., None]:
     def write(*changes: dict[str, Any], slug: str = "toy") -> None:
         rows = [{"claim": "toy", "value": 1.0, "where": {"scale": "exact"}} | c for c in changes]
         outputs = [
-            new_output("display_data", {"text/plain": ""}, metadata={"flatter": {"claim": row}})
+            new_output(
+                "display_data",
+                {"text/plain": ""},
+                metadata={"flatter": {"role": "claim", "values": [value_of(**row)]}},
+            )
             for row in rows
         ]
         cell = new_code_cell("record()", outputs=outputs, execution_count=1)
         chapter = project.chapter_paths(slug)
         chapter.twin.parent.mkdir(exist_ok=True)
-        nbformat.write(twins.clean(new_notebook(cells=[cell]))[0], chapter.twin)
+        twin, values = twins.clean(new_notebook(cells=[cell]))
+        nbformat.write(twin, chapter.twin)
+        replace_json(chapter.values, values)
         if slug != "toy":
             chapter.source.write_text("# Another\n", encoding="utf-8")
 
     return write
+
+
+def value_of(
+    claim: str, value: float, where: dict[str, Any], low: float | None = None, high: float = 0.0
+) -> Value:
+    number = value if low is None else Estimate(value, low, high)
+    return estimate(claim, number, PRINTED) | {"where": where}
 
 
 def verdicts(project: Project) -> list[str]:
@@ -67,7 +81,7 @@ def test_the_row_of_a_real_execution_meets_its_claim(shelf: tuple[Project, Any])
     assert ledger.problems(project) == []
     (entry,) = ledger.entries(project)
     assert entry.claim == Claim(**CLAIM, file="toy.yml")
-    assert entry.row == Row("toy", "toy", 1.0, None, None, {"scale": "closed form"})
+    assert entry.row == Row("toy", "toy", 1.0, None, None, {"scale": "closed form"}, "1")
     assert entry.verdict == "reproduced"
 
 
@@ -199,7 +213,13 @@ def test_every_problem_is_reported(
         ({"untested": "why"}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
         ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is none of equals"),
         ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is none of equals"),
-        ({"expect": {"at_most": "many"}}, "claim toy: could not convert"),
+        ({"expect": {"at_most": "many"}}, "claim toy: expect: {'at_most': 'many'} is none of"),
+        ({"expect": {"at_most": float("nan")}}, "claim toy: expect: {'at_most': nan} is none of"),
+        ({"id": [1]}, "claim [1]: id must be a text"),
+        (
+            {"expect": None, "measured": None, "untested": True},
+            "claim toy: untested must be a text",
+        ),
         ({"expect": 0.5}, "claim toy: "),
         ({"expect": [0.5, 1.0]}, "claim toy: "),
     ],
@@ -240,22 +260,22 @@ def test_a_book_without_claims_has_an_empty_ledger(project: Project) -> None:
     assert (ledger.claims(project), ledger.problems(project)) == ([], [])
 
 
-def test_a_damaged_twin_is_named(project: Project) -> None:
+def test_damaged_values_are_named(project: Project) -> None:
     project.executed.mkdir()
-    project.chapter("toy").twin.write_text("half")
-    with pytest.raises(BookError, match="toy: its executed notebook is damaged: flatter run toy"):
+    project.chapter("toy").twin.write_text("{}")
+    project.chapter("toy").values.write_text("half")
+    line = "toy: its published values are missing or damaged: flatter run toy"
+    with pytest.raises(BookError, match=line):
         ledger.entries(project)
-    assert ledger.problems(project) == ["toy: its executed notebook is damaged: flatter run toy"]
+    assert ledger.problems(project) == [line]
 
 
-def test_only_publishing_changes_the_ledger(published: Project, tmp_path: Path) -> None:
+def test_only_publishing_changes_the_ledger(published: Project) -> None:
     # A reader's own run lies elsewhere and counts for nothing.
-    own = published.build / "runs" / "toy--laptop--runs=3.ipynb"
+    own = published.build / "runs" / "toy--laptop--runs=3.values.json"
     own.parent.mkdir(parents=True)
-    own.write_text(
-        published.chapter("toy").twin.read_text().replace('"value": 1.0', '"value": 9.0')
-    )
+    values = published.chapter("toy").values
+    own.write_text(values.read_text().replace("1.0", "9.0"))
     assert verdicts(published) == ["reproduced"]
-    twin = published.chapter("toy").twin
-    twin.write_text(own.read_text())
+    values.write_text(own.read_text())
     assert verdicts(published) == ["contradicted"]

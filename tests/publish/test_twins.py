@@ -17,17 +17,19 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from flatter_lib.publish import execute, sources, twins
 from flatter_lib.publish.execute import Execution
 from flatter_lib.publish.project import BookError, Chapter, Project
+from flatter_lib.values import PRINTED, Value, column, estimate, relative
 
-FIGURE = {"rtol": 1e-6, "atol": 0.0, "columns": {"x": [1.0]}}
-CLAIM = {"claim": "toy", "value": 1.0, "where": {"scale": "closed form"}}
+FIGURE = column("x", [1.0], relative(1e-6))
+CLAIM = estimate("toy", 1.0, PRINTED) | {"where": {"scale": "closed form"}}
 
 
 def stream(text: str, name: str = "stdout") -> NotebookNode:
     return new_output("stream", name=name, text=text)
 
 
-def shown(text: str, **marks: Any) -> NotebookNode:
-    return new_output("display_data", {"text/plain": text}, metadata={"flatter": marks})
+def shown(text: str, role: str, *values: Value) -> NotebookNode:
+    mark = {"role": role, "values": list(values)}
+    return new_output("display_data", {"text/plain": text}, metadata={"flatter": mark})
 
 
 def notebook(*cells: NotebookNode, **metadata: Any) -> NotebookNode:
@@ -38,8 +40,8 @@ def ran(source: str, *outputs: NotebookNode, **metadata: Any) -> NotebookNode:
     return new_code_cell(source, outputs=list(outputs), execution_count=1, metadata=metadata)
 
 
-def figure_cell(name: str, table: dict[str, Any]) -> NotebookNode:
-    return ran("show()", shown("a figure", figure=table), mystnb={"figure": {"name": name}})
+def figure_cell(name: str, *values: Value) -> NotebookNode:
+    return ran("show()", shown("a figure", "figure", *values), mystnb={"figure": {"name": name}})
 
 
 @pytest.fixture
@@ -54,13 +56,13 @@ def executed() -> NotebookNode:
             stream("b\n"),
             stream("warned\n", "stderr"),
             stream("c\n"),
-            shown("a figure", figure=FIGURE),
+            shown("a figure", "figure", FIGURE),
             tags=["hide-input"],
             mystnb={"figure": {"name": "fig-a", "caption": "A"}},
         ),
         ran(
             "record()",
-            shown("a claim", claim=CLAIM),
+            shown("a claim", "claim", CLAIM),
             new_output("execute_result", {"text/plain": "1"}, execution_count=9),
         ),
         kernelspec={"name": "another", "display_name": "Mine", "language": "python"},
@@ -74,7 +76,7 @@ def test_what_a_run_leaves_in_the_notebook_is_gone(executed: NotebookNode) -> No
     twin, _ = twins.clean(executed)
     assert twin.metadata == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        "language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"},
         "flatter": {"profiles": {"smoke": {"runs": 2}}},
     }
     assert [cell.metadata for cell in twin.cells] == [
@@ -96,18 +98,20 @@ def test_the_executed_notebook_itself_is_not_changed(executed: NotebookNode) -> 
 
 
 def test_cleaning_twice_changes_nothing_more(executed: NotebookNode) -> None:
-    once, tables = twins.clean(executed)
+    once, values = twins.clean(executed)
     twice, none = twins.clean(once)
     assert nbformat.writes(twice) == nbformat.writes(once)
-    assert (set(tables), none) == ({"fig-a"}, {})
+    assert (set(values), none) == ({"fig-a: x", "claim toy"}, {})
 
 
-def test_numbers_move_out_of_the_outputs_and_claims_stay(executed: NotebookNode) -> None:
-    twin, tables = twins.clean(executed)
-    assert tables == {"fig-a": FIGURE}
-    assert twins.tables(executed) == tables
-    assert twin.cells[2].outputs[-1] == new_output("display_data", {"text/plain": "a figure"})
-    assert [twins.claims_of(cell) for cell in twin.cells] == [[], [], [], [CLAIM]]
+def test_values_move_out_of_the_outputs_and_leave_their_names(executed: NotebookNode) -> None:
+    twin, values = twins.clean(executed)
+    assert values == {
+        "fig-a: x": FIGURE | {"role": "figure"},
+        "claim toy": CLAIM | {"role": "claim"},
+    }
+    assert twins.names_of(twin.cells[2].outputs[-1]) == ["fig-a: x"]
+    assert [twins.claims_of(cell) for cell in twin.cells] == [[], [], [], ["toy"]]
 
 
 def test_pieces_of_one_stream_are_joined_and_streams_are_kept_apart(executed: NotebookNode) -> None:
@@ -136,16 +140,24 @@ def test_ids_follow_from_what_the_cells_say() -> None:
     assert all(re.fullmatch(r"[a-zA-Z0-9-_]{1,64}", mark) for mark in first)
 
 
-def test_a_figure_without_a_name_is_still_taken_out() -> None:
-    twin, tables = twins.clean(notebook(ran("show()", shown("a figure", figure=FIGURE))))
-    assert tables == {"unnamed-0": FIGURE}
-    assert "flatter" not in twin.cells[0].outputs[0].metadata
-
-
-def test_the_tables_of_all_figures_are_kept() -> None:
-    other = FIGURE | {"columns": {"y": [2.0]}}
-    both = notebook(figure_cell("fig-a", FIGURE), figure_cell("fig-b", other))
-    assert twins.tables(both) == {"fig-a": FIGURE, "fig-b": other}
+def test_every_value_of_a_chapter_has_a_name_of_its_own() -> None:
+    line = estimate("", 1.0, PRINTED)
+    both = notebook(
+        figure_cell("fig-a", FIGURE, column("y", [2.0], relative(1e-6))),
+        figure_cell("fig-b", FIGURE),
+        ran("show()", shown("a figure", "figure", FIGURE)),
+        ran("claim()", shown("a claim", "claim", CLAIM), shown("again", "claim", CLAIM)),
+        ran("line()", shown("1", "line", line), shown("1", "line", line)),
+        ran("glue()", shown("1", "glue", line | {"name": "one"})),
+        ran("glue(2)", shown("2", "glue", line | {"name": "one"})),
+    )
+    twin, values = twins.clean(both)
+    lines = [f"line of {twin.cells[4].id}, {number}" for number in (1, 2)]
+    again = f"one, again in {twin.cells[6].id}"
+    figures = ["fig-a: x", "fig-a: y", "fig-b: x", "unnamed: x"]
+    assert list(values) == [*figures, "claim toy", "claim toy, 2", *lines, "one", again]
+    shown_names = [n for c in twin.cells for o in c.outputs for n in twins.names_of(o)]
+    assert shown_names == list(values)
 
 
 def test_a_text_is_woven_around_the_outputs(executed: NotebookNode) -> None:
@@ -166,7 +178,7 @@ def test_a_text_is_woven_around_the_outputs(executed: NotebookNode) -> None:
     assert [c.execution_count for c in sources.code_cells(woven)] == [1, 2, 3]
     assert twins.figure_name(woven.cells[3]) == "fig-b"
     assert woven.metadata.flatter == {"profiles": {}}
-    assert twins.claims_of(woven.cells[4]) == [CLAIM]
+    assert twins.claims_of(woven.cells[4]) == ["toy"]
     assert nbformat.writes(twins.clean(woven)[0]) == nbformat.writes(woven)
     assert source.cells[1].outputs == []
 
@@ -182,14 +194,14 @@ def test_two_executions_differ_in_nothing(
     project, first = shelf
     second = execute.execute(project, project.chapter("toy"))
     assert nbformat.writes(second.twin) == nbformat.writes(first.twin)
-    assert second.tables == first.tables
+    assert second.values == first.values
     assert second.provenance["inputs"] == first.provenance["inputs"]
 
 
 def test_a_published_twin_is_read_with_its_numbers(published: Project) -> None:
     chapter = published.chapter("toy")
     assert nbformat.writes(twins.clean(twins.read(chapter))[0]) + "\n" == chapter.twin.read_text()
-    assert twins.published_tables(chapter)["fig-toy"]["rtol"] == 1e-4
+    assert twins.published_values(chapter)["fig-toy: rate"]["rtol"] == 1e-4
 
 
 @pytest.mark.parametrize("content", ["", "no JSON", "[]", "{}", '{"cells": 3}', '{"nbformat": 4}'])
@@ -202,12 +214,13 @@ def test_a_damaged_twin_is_refused_with_its_cure(toy: Chapter, content: str) -> 
         twins.read(toy)
 
 
-@pytest.mark.parametrize("content", [None, "", "no JSON", "[]"])
-def test_damaged_numbers_are_refused_with_their_cure(toy: Chapter, content: str | None) -> None:
-    toy.figures.parent.mkdir()
+@pytest.mark.parametrize("content", [None, "", "no JSON", "[]", '{"x": 1}', '{"x": {"kind": "a"}}'])
+def test_damaged_values_are_refused_with_their_cure(toy: Chapter, content: str | None) -> None:
+    toy.values.parent.mkdir()
     if content is not None:
-        toy.figures.write_text(content)
-    with pytest.raises(BookError, match="behind its figures are missing or damaged: flatter run"):
-        twins.published_tables(toy)
-    toy.figures.write_text(json.dumps({"fig-a": FIGURE}))
-    assert twins.published_tables(toy) == {"fig-a": FIGURE}
+        toy.values.write_text(content)
+    with pytest.raises(BookError, match="published values are missing or damaged: flatter run"):
+        twins.published_values(toy)
+    values = {"fig-a: x": FIGURE | {"role": "figure"}}
+    toy.values.write_text(json.dumps(values))
+    assert twins.published_values(toy) == values

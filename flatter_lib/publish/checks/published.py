@@ -35,6 +35,9 @@ def values(project: Project) -> list[Finding]:
                 names = twins.names_of(output)
                 shown |= set(names)
                 found += [Finding(where, what, cure) for what in _problems(output, names, kept)]
+                if not names and any(kind in compare.PICTURES for kind in output.get("data", {})):
+                    what = "shows a picture without the numbers behind it"
+                    found.append(Finding(where, what, "end its cell in figures.show(...)"))
         lost = sorted(set(kept) - shown)
         where = relative(project, chapter.values)
         found += [Finding(where, f"has {name}, which no cell shows", cure) for name in lost]

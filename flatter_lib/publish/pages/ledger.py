@@ -114,7 +114,7 @@ class LedgerDirective(_FromLedger):
             return (
                 [nodes.paragraph("", "", *self._inline(claim.untested))] if claim.untested else []
             )
-        value = row.written if row.low is not None else f"{row.written}, exact"
+        value = numbers.measured(row)
         where = numbers.circumstances(row.where)
         chapter = self.project.chapter_paths(row.chapter)
         cell = link(self.env.docname, anchors.label(claim.id), f"measured in “{chapter.title}”")

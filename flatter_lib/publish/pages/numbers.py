@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from flatter_lib.publish.ledger import SAMPLE_SIZES
+from flatter_lib.publish.ledger import SAMPLE_SIZES, Row
 
 PROFILES = ("smoke", "laptop", "paper")
+
+
+def measured(row: Row) -> str:
+    """A measured value with its interval, to the digits that hold.
+
+    Examples:
+        >>> measured(Row("a", "b", 0.6671, 0.6512, 0.6831, {}, "0.667 [0.651, 0.683]"))
+        '0.667, 95 % interval 0.651 to 0.683'
+        >>> measured(Row("a", "b", 1.0, None, None, {}, "1"))
+        '1, exact'
+    """
+    if row.low is None:
+        return f"{row.written}, exact"
+    return re.sub(r" \[(.+), (.+)\]", r", 95 % interval \1 to \2", row.written)
 
 
 def allowed(expect: Mapping[str, Any]) -> str:

@@ -1,0 +1,348 @@
+"""Values: what is printed is what holds, and a re-execution is held to it, no closer and no looser."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatter_lib import values
+from flatter_lib.values import (
+    IN_DISTRIBUTION,
+    OPTIMUM,
+    PRINTED,
+    Below,
+    Estimate,
+    Text,
+    Tolerance,
+    Value,
+    absolute,
+    below,
+    column,
+    differences,
+    estimate,
+    glue,
+    number_of,
+    relative,
+    say,
+    text,
+    written,
+)
+
+Shown = list[tuple[Mapping[str, str], dict[str, Any], str]]
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """What is shown in a cell from here on: its data by kind, its mark, and the name it is glued under."""
+    outputs: Shown = []
+
+    def emit(data: Mapping[str, str], mark: dict[str, Any], glued: str = "") -> None:
+        outputs.append((data, json.loads(json.dumps(mark, allow_nan=False)), glued))
+
+    monkeypatch.setattr(values, "emit", emit)
+    return outputs
+
+
+def said(shown: Shown, words: str, *numbers: Any, holds: Tolerance = PRINTED) -> Value:
+    """A line as a value, on its way through JSON."""
+    say(text(words, *numbers), holds=holds)
+    value: Value = shown.pop()[1]["values"][0]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers", "expected"),
+    [
+        ("{:.2f} of {:,}", (0.126, 1234), "0.13 of 1,234"),
+        ("{}", (Estimate(0.6671, 0.6512, 0.6831),), "0.667 [0.651, 0.683]"),
+        ("{:.1f}", (Estimate(12, 11.11, 13),), "12.0 [11.1, 13.0]"),
+        ("{:.3f}", ([0.1, np.float64(0.25), 2],), "0.100, 0.250, 2.000"),
+        ("{}: {:.0%}", ("all {x}", 0.456), "all {x}: 46%"),
+        ("off by {}", (below(1e-17, 1e-12),), "off by below 1e-12"),
+        ("{:>8}|{:<8}|", (text("{:.1f}", 2.0), text("{:.1f}", 3.0)), "     2.0|3.0     |"),
+        ("{{}} {:.1f} {:d}", (math.inf, np.int64(3)), "{} inf 3"),
+        ("{} {}", (True, np.bool_(False)), "True False"),
+        ("no number", (), "no number"),
+    ],
+)
+def test_a_text_is_written_as_its_format_says(
+    words: str, numbers: tuple[Any, ...], expected: str
+) -> None:
+    assert str(text(words, *numbers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers", "message"),
+    [
+        ("{}", (0.5,), "does not say how many digits"),
+        ("{:,}", (0.5,), "does not say how many digits"),
+        ("{:.2f}", (), "one plain {} for each of 0 numbers"),
+        ("{:.2f}", (1.0, 2.0), "one plain {} for each of 2 numbers"),
+        ("{x:.2f}", (1.0,), "one plain {} for each of 1 numbers"),
+        ("{!r}", (1.0,), "one plain {} for each of 1 numbers"),
+        ("{}", (None,), "a number, text or sequence"),
+    ],
+)
+def test_a_text_that_does_not_say_what_it_shows_is_refused(
+    words: str, numbers: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        text(words, *numbers)
+
+
+@pytest.mark.parametrize(
+    ("spec", "number", "unit"),
+    [
+        (".2f", 1.5, 0.01),
+        (".0f", 1234.5, 1.0),
+        (".1%", 0.5, 0.001),
+        (".3g", 12345.0, 100.0),
+        (".3g", 0.012345, 1e-4),
+        (".0e", 3.3e-9, 1e-9),
+        ("10.4g", 0.0, 1e-3),
+    ],
+)
+def test_a_printed_digit_is_held_to_half_a_unit(
+    shown: Shown, spec: str, number: float, unit: float
+) -> None:
+    old = said(shown, f"{{:{spec}}}", number)
+    near = said(shown, f"{{:{spec}}}", float(number) + 0.49 * unit)
+    far = said(shown, f"{{:{spec}}}", float(number) + 0.51 * unit)
+    assert differences("x", old, near) == []
+    assert len(differences("x", old, far)) == 1
+
+
+@pytest.mark.parametrize("holds", [relative(1e-3), OPTIMUM, absolute(1e-3)])
+def test_more_digits_than_hold_are_refused(shown: Shown, holds: Tolerance) -> None:
+    assert said(shown, "{:.3f}", 0.5, holds=holds)
+    with pytest.raises(ValueError, match="more digits than hold"):
+        say(text("{:.4f}", 5.0), holds=holds)
+
+
+@pytest.mark.parametrize(
+    ("holds", "old", "new", "same"),
+    [
+        (relative(1e-3), 1.0, 1.0009, True),
+        (relative(1e-3), 1.0, 1.0011, False),
+        (relative(1e-3), -1.0, 1.0, False),
+        (relative(0.1), 10.0, 11.05, False),  # the tolerance is of the published number
+        (relative(0.1), 11.05, 10.0, True),
+        (relative(1e-3), 0.0, 1e-300, False),
+        (absolute(0.5), 1.0, 1.49, True),
+        (absolute(0.5), 1.0, 1.51, False),
+        (absolute(0.5, rtol=0.1), 10.0, 11.4, True),
+        (relative(1e-3), math.nan, math.nan, True),
+        (relative(1e-3), math.nan, 1.0, False),
+        (relative(1e-3), math.inf, math.inf, True),
+        (relative(1e-3), math.inf, -math.inf, False),
+        (relative(1e-3), 1.0, math.inf, False),
+    ],
+)
+def test_a_column_is_held_within_its_tolerance(
+    holds: Tolerance, old: float, new: float, same: bool
+) -> None:
+    found = differences("x", column("x", [0.5, old], holds), column("x", [0.5, new], holds))
+    assert found == [] if same else len(found) == 1
+    if not same:
+        assert found[0].startswith("x: 1 of 2 numbers beyond ")
+
+
+def test_agreement_is_that_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(5)
+    specials = [math.nan, math.inf, -math.inf, 0.0]
+    for _ in range(300):
+        rtol, atol = 10.0 ** rng.uniform(-6, -0.1), rng.choice([0.0, 1e-3])
+        old = values._rounded(float(rng.choice([*specials, rng.normal()])), 8)
+        new = values._rounded(
+            float(rng.choice([*specials, old * (1 + rtol * rng.uniform(-2, 2))])), 8
+        )
+        agree = (
+            old == new
+            or (math.isnan(old) and math.isnan(new))
+            or (math.isfinite(old) and abs(new - old) <= atol + rtol * abs(old))
+        )
+        holds = absolute(float(atol), rtol=rtol)
+        found = differences("x", column("x", [old], holds), column("x", [new], holds))
+        assert (not found) == agree, (old, new, rtol, atol)
+
+
+def test_the_worst_difference_is_shown() -> None:
+    holds = relative(1e-3)
+    old, new = (column("y", y, holds) for y in ([[1.0, 2.0], [4.0, 8.0]], [[1.5, 2.0], [8.0, 8.8]]))
+    line = "y: 3 of 4 numbers beyond rtol 0.001; the worst, 4 published, is 8"
+    assert differences("y", old, new) == [line]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ([1.0, 2.0], [1.0], "shape (2,) published, (1,) now"),
+        ([1.0], [[1.0]], "shape (1,) published, (1, 1) now"),
+        ([[1.0, 2.0]], [[1.0], [2.0]], "shape (1, 2) published, (2, 1) now"),
+        ([], [1.0], "shape (0,) published, (1,) now"),
+    ],
+)
+def test_another_shape_differs(old: Any, new: Any, line: str) -> None:
+    holds = relative(1e-3)
+    found = differences("x", column("x", old, holds), column("x", new, holds))
+    assert found == [f"x: {line}"]
+
+
+def test_a_share_of_the_entries_may_be_off_by_more() -> None:
+    holds = absolute(1.0, share=0.75)
+    old = column("x", [1, 2, 3, 4], holds)
+    assert differences("x", old, column("x", [1, 2, 3, 400], holds)) == []
+    assert len(differences("x", old, column("x", [1, 2, 300, 400], holds))) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "same"), [((0.9, 1.2), True), ((0.2, 0.8), True), ((0.81, 0.9), False)]
+)
+def test_in_distribution_two_intervals_must_overlap(
+    shown: Shown, interval: tuple[float, float], same: bool
+) -> None:
+    if interval == (0.9, 1.2):
+        interval = (0.8, 1.2)  # it touches
+    old = said(shown, "{:.2f}", Estimate(0.6, 0.5, 0.8), holds=IN_DISTRIBUTION)
+    now = Estimate(sum(interval) / 2, *interval)
+    new = said(shown, "{:.2f}", now, holds=IN_DISTRIBUTION)
+    assert (differences("x", old, new) == []) == same
+    rows = [column("x", [[0, -1, 1], each], IN_DISTRIBUTION) for each in ((0.6, 0.5, 0.8), now)]
+    assert (differences("x", *rows) == []) == same
+
+
+def test_in_distribution_a_number_without_its_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="in distribution only an Estimate holds"):
+        say(text("{:.2f}", 0.6), holds=IN_DISTRIBUTION)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"words": "{:.2f} of"}, "x: its words changed: '{:.2f} in' published, '{:.2f} of' now"),
+        ({"kind": "exact"}, "x: its tolerance changed: 'printed digits' published, 'exact' now"),
+        ({"rtol": 0.9}, "x: its tolerance changed: None published, 0.9 now"),
+        ({"share": 0.6}, "x: its tolerance changed: None published, 0.6 now"),
+        ({"where": {"runs": 3}}, "x: None published, {'runs': 3} now"),
+    ],
+)
+def test_what_else_a_value_says_is_held_too(
+    shown: Shown, change: dict[str, Any], line: str
+) -> None:
+    value = said(shown, "{:.2f} in", 0.5)
+    assert differences("x", value, value | change) == [line]
+
+
+def test_values_that_come_and_go_are_named(shown: Shown) -> None:
+    value = said(shown, "{:.2f}", 0.5)
+    assert differences("x", None, value) == ["x: is not among the published values"]
+    assert differences("x", value, None) == ["x: is gone"]
+
+
+def test_a_machine_zero_is_published_as_its_bound() -> None:
+    old, new = (estimate("x", below(x, 1e-12), PRINTED) for x in (1e-16, -8e-13))
+    assert written(old) == "below 1e-12"
+    assert (number_of(old), differences("x", old, new)) == (1e-12, [])
+    for large in (1e-12, -2e-12, math.nan, math.inf):
+        with pytest.raises(ValueError, match="value: a size below 1e-12"):
+            below(large, 1e-12)
+    assert differences("x", old, estimate("x", below(0, 1e-10), PRINTED)) != []
+
+
+@pytest.mark.parametrize(
+    ("number", "holds", "line"),
+    [
+        (Estimate(0.66712, 0.6512, 0.6831), PRINTED, "0.667 [0.651, 0.683]"),
+        (Estimate(12345.6, 12000.0, 12900.0), PRINTED, "12346 [12000, 12900]"),
+        (Estimate(3.21e-9, 3.1e-9, 3.3e-9), PRINTED, "3.21e-09 [3.1e-09, 3.3e-09]"),
+        (Estimate(1.0, 1.0, 1.0), PRINTED, "1 [1, 1]"),
+        (2 / 3, PRINTED, "0.666667"),
+        (0.0, PRINTED, "0"),
+        (2 / 3, relative(1e-3), "0.667"),
+        (1234.5, absolute(1.0), "1234"),
+        (0.12345, absolute(0.002, rtol=1e-3), "0.12"),
+    ],
+)
+def test_a_row_of_the_ledger_shows_the_digits_that_hold(
+    number: Any, holds: Tolerance, line: str
+) -> None:
+    assert written(estimate("x", number, holds)) == line
+
+
+@given(st.floats(-1e9, 1e9), st.floats(0, 1e3), st.floats(0, 1e3))
+def test_an_estimate_never_shows_more_than_two_digits_of_its_width(
+    middle: float, left: float, right: float
+) -> None:
+    number = Estimate(middle, middle - left, middle + right)
+    value = estimate("x", number, PRINTED)
+    assert json.loads(json.dumps(value)) == value
+    assert differences("x", value, value) == []
+    width, largest = number.high - number.low, max(abs(number.low), abs(number.high))
+    if width > 1e-4 and 1e-6 < largest < 1e6:
+        (halves,) = value["atol"]
+        assert halves[0] >= min(0.5, 0.0049 * width)
+
+
+def test_an_exact_row_is_held_to_a_millionth() -> None:
+    old = estimate("x", 2 / 3, PRINTED)
+    assert differences("x", old, estimate("x", 2 / 3 * (1 + 9e-7), PRINTED)) == []
+    assert differences("x", old, estimate("x", 2 / 3 * (1 + 1.1e-6), PRINTED)) != []
+
+
+def test_glue_shows_nothing_in_place_and_is_found_by_name(shown: Shown) -> None:
+    glue("a-name", "{:.1f} %", 12.34)
+    ((data, mark, name),) = shown
+    assert name == "a-name"
+    assert data["application/papermill.record/text/plain"] == "'12.3 %'"
+    assert mark == {
+        "role": "glue",
+        "values": [
+            {
+                "name": "a-name",
+                "words": "{:.1f} %",
+                "numbers": [12.34],
+                "kind": "printed digits",
+                "atol": [0.05],
+            }
+        ],
+    }
+
+
+def test_lines_are_one_output(shown: Shown) -> None:
+    say(text("a {:.1f}", 0.5), "b {plain}", text("c {:d}", 3))
+    ((data, mark, _),) = shown
+    assert data == {"text/plain": "a 0.5\nb {plain}\nc 3"}
+    assert mark["values"][0]["numbers"] == [0.5, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rtol": -1e-3}, "rtol: a finite number of at least 0"),
+        ({"rtol": math.nan}, "rtol: a finite number of at least 0"),
+        ({"atol": math.inf}, "atol: a finite number of at least 0"),
+        ({"rtol": 1.0}, "rtol: less than 1, or no digit is held"),
+        ({"share": 0.3}, r"share: from 0\.5 to 1"),
+        ({"share": math.nan}, r"share: from 0\.5 to 1"),
+    ],
+)
+def test_a_tolerance_that_holds_nothing_is_refused(
+    arguments: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Tolerance("any", **arguments)
+
+
+def test_numbers_are_kept_to_twelve_digits_and_columns_to_eight() -> None:
+    made = text("{:.3f}", 1 / 3)
+    assert isinstance(made, Text)
+    assert made.numbers == (0.333333333333,)
+    assert column("x", [1 / 3], relative(1e-6))["numbers"] == [0.33333333]
+    assert isinstance(below(0, 1), Below)
