@@ -16,6 +16,7 @@ from flatter_lib.experiments.matrix_sensing import (
     SCAN_LRS,
     TUNED_LRS,
     TUNED_STRENGTHS,
+    Cell,
     Configuration,
     cost,
     flattest,
@@ -25,6 +26,7 @@ from flatter_lib.experiments.matrix_sensing import (
     scan,
     tuned,
 )
+from flatter_lib.heavy_ball import drift_prefactor
 from flatter_lib.valleys.sensing import MatrixSensing
 
 from .paths import times
@@ -167,6 +169,14 @@ def test_a_law_has_its_exponent_and_its_kappa_in_the_middle(gamma):
     assert np.polyfit(np.log(lr), np.log(memory), 1)[0] == pytest.approx(gamma, abs=1e-3)
     kappa = np.exp(np.mean([np.log(cell.kappa) for cell in cells]))
     assert kappa == pytest.approx(0.7, rel=2e-3)
+
+
+def test_kappa_is_the_ratio_of_the_two_times():
+    # Tr H is on average 10 (|U|^2 + |V|^2), so U decays by the drift times 20 a step, and |U|^2 twice as fast.
+    for cell in [Cell(0.02, 0.01, 0.3, 25), *law(2 / 3, 2.0)]:
+        drift = drift_prefactor(cell.lr, 1 - cell.memory, cell.strength**2 / cell.measurements)
+        assert cell.kappa == pytest.approx(2 * 20 * drift / cell.memory)
+        assert cell.steps > 20 / cell.memory + 3 / (2 * 20 * drift)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

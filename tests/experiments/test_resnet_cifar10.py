@@ -103,10 +103,12 @@ def path_of(c):
             2, size=(c.probes, c.seen_images, 10), dtype=np.int8
         )
         sums = torch.einsum("mik,ikp->mp", torch.from_numpy(2.0 * z - 1.0), J)
+        each = (sums**2).sum(1) / c.seen_images
         f = outputs(mean, x_test)
         clean = outputs(weights, x[: c.seen_images])
         return {
-            "trace": float((sums**2).sum(1).mean()) / c.seen_images,
+            "trace": float(each.mean()),
+            "trace_error": float(each.std() / c.probes**0.5),
             "loss": float(loss_of(clean, y[: c.seen_images])),
             "accuracy": float((f.argmax(1) == labels_test).double().mean()),
             "test_loss": float(loss_of(f, y_test)),

@@ -128,6 +128,24 @@ def test_the_returned_setting_has_the_least_risk_after_so_many_steps() -> None:
     assert values.min() <= 0.02
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "ema"])
+def test_of_two_optima_with_as_few_steps_the_one_with_less_risk_is_returned(optimizer: str) -> None:
+    model = NoisyQuadratic.power_law(dimension=5)
+    target = 0.2 * float(risk(model, 0, 0.1, 64.0))
+    plain, best = tune(model, target, 64.0), tune(model, target, 64.0, optimizer)
+    assert best.steps == plain.steps == 2
+    assert best.momentum + best.averaging > 0.01
+    values = [
+        risk(model, 2, tuned.lr, 64.0, tuned.momentum, tuned.averaging) for tuned in (best, plain)
+    ]
+    assert values[0] < 0.999 * values[1]
+
+
+def test_averaging_that_makes_no_difference_is_left_out() -> None:
+    best = tune(NoisyQuadratic([1.0], [0.0]), 0.1, 1.0, "ema")
+    assert (best.steps, best.momentum, best.averaging) == (1, 0.0, 0.0)
+
+
 def test_one_mode_without_noise_needs_one_step() -> None:
     model = NoisyQuadratic([0.25], [0.0])
     best = tune(model, 1e-12, 1.0)
