@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("curvature",),
     ("vision", "text"),
     ("fingerprint",),  # what code a result was computed with
+    ("machine",),  # what a result was computed on
     ("results",),
     ("experiments",),
     ("sweep",),
