@@ -6,6 +6,6 @@ The names below are what a chapter uses; each lives in a file of one subject. Wr
 
 from flatter_lib.results.live import StaleError, recompute
 from flatter_lib.results.record import Record
-from flatter_lib.results.records import Records, load
+from flatter_lib.results.records import Records, digest, load
 
-__all__ = ["Record", "Records", "StaleError", "load", "recompute"]
+__all__ = ["Record", "Records", "StaleError", "digest", "load", "recompute"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from flatter_lib import checks
 from flatter_lib.results.record import Record, plain, unplain
 from flatter_lib.results.records import Records
 
@@ -44,7 +46,8 @@ def recompute(
         The record.
 
     Raises:
-        ValueError: if there is no record of the configuration.
+        ValueError: if there is no record of the configuration, a tolerance is negative or not finite, or a measurement
+            is none that was recorded.
         StaleError: if a measurement is beyond its tolerance; the message names it, with both values.
 
     Examples:
@@ -55,10 +58,14 @@ def recompute(
         >>> recompute(runs, setting, stationary_law, rtol=1e-12).ok
         True
     """
+    checks.number("rtol", rtol, "[0, inf)")
+    checks.number("atol", atol, "[0, inf)")
     record = records.of([configuration])[0]
+    known = record.measurements
+    names = known if measurements is None else measurements
+    chosen = [checks.one_of("measurements", name, known) for name in names]
     fresh = unplain(plain(experiment.run(configuration)))
-    chosen = list(record.measurements if measurements is None else measurements)
-    if measurements is None and set(fresh) != set(chosen):
+    if not set(chosen) <= set(fresh) or (measurements is None and len(fresh) > len(chosen)):
         raise StaleError(
             _stale(record, f"measures {', '.join(fresh)} now, not {', '.join(chosen)}")
         )
@@ -81,7 +88,8 @@ def _close(a: Any, b: Any, rtol: float, atol: float) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(_close(x, y, rtol, atol) for x, y in zip(a, b, strict=True))
     if isinstance(a, int | float) and isinstance(b, int | float):
-        return a == b or abs(a - b) <= atol + rtol * abs(a) or (a != a and b != b)
+        near = math.isfinite(a) and abs(a - b) <= atol + rtol * abs(a)
+        return near or a == b or (a != a and b != b)
     return bool(a == b)
 
 

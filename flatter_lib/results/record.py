@@ -4,7 +4,8 @@ A line holds what was run (``experiment``, ``configuration``), what came out (``
 traceback), and what it was run with. Its ``key`` is the hash of what was run, its ``checksum`` that of all the rest:
 a line that was cut off or altered does not pass for a measurement. Floats are written so that reading gives the same
 bits back; those that JSON has no numbers for are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which no
-text that is measured may be. Arrays are lists.
+text that is measured may be. Arrays are lists. A line that lacks a field has its default; one with a field that is not
+known here is of a newer version of this library, and is not read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +27,10 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 class DamagedError(ValueError):
     """A line that is no whole record."""
+
+
+class NewerError(DamagedError):
+    """A whole record, with fields that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Record:
         threads: threads that each numerical library was given.
         seconds: how long it took.
         finished: when it ended, in UTC.
-        machine: system, processor and number of cores.
+        machine: see :func:`flatter_lib.machine.describe`.
         versions: package -> version.
         code: ``commit`` of the checkout that started it, with a ``+`` if it was modified, and ``source``, the hash of
             the code that it ran.
@@ -86,6 +92,11 @@ class Record:
         return np.asarray(value) if isinstance(value, list) else value
 
 
+_FIELDS = frozenset(f.name for f in dataclasses.fields(Record))
+_REQUIRED = frozenset({"key", "checksum", "experiment", "configuration"})
+_KEY = re.compile(rb'\s*\{\s*"key"\s*:\s*"([0-9a-f]{16})"')
+
+
 def key(experiment: str, configuration: Mapping[str, Any]) -> str:
     """The hash of what is run: 16 hexadecimal digits, the same for 1 and 1.0 and for any order of the fields.
 
@@ -93,7 +104,7 @@ def key(experiment: str, configuration: Mapping[str, Any]) -> str:
         >>> key("valley", {"lr": 1, "seed": 0}) == key("valley", {"seed": 0, "lr": 1.0})
         True
     """
-    return _digest({"experiment": experiment, "configuration": _whole(plain(configuration))})
+    return hashed({"experiment": experiment, "configuration": _whole(plain(configuration))})
 
 
 def configuration_of(value: Any) -> dict[str, Any]:
@@ -158,13 +169,14 @@ def encode(record: Record) -> str:
     """
     fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
     content = {"key": record.key, **plain(fields)}
-    return json.dumps({**content, "checksum": _digest(content)}, allow_nan=False)
+    return json.dumps({**content, "checksum": hashed(content)}, allow_nan=False)
 
 
 def decode(line: str) -> Record:
     """The record of a line.
 
     Raises:
+        NewerError: if the line has fields that are not known here.
         DamagedError: if the line is cut off, altered or no record.
 
     Examples:
@@ -177,18 +189,26 @@ def decode(line: str) -> Record:
     """
     try:
         content = json.loads(line)
-    except ValueError:
+        if not isinstance(content, dict) or not content.keys() >= _REQUIRED:
+            raise DamagedError("is no record")
+        if hashed({n: v for n, v in content.items() if n != "checksum"}) != content["checksum"]:
+            raise DamagedError("was altered: its checksum is another")
+        if unknown := content.keys() - _FIELDS - _REQUIRED:
+            raise NewerError(f"is by a newer version: it has {', '.join(sorted(unknown))}")
+        record = Record(**{name: unplain(content[name]) for name in content.keys() & _FIELDS})
+        if record.key != content["key"]:
+            raise DamagedError("was altered: its key is another")
+        return record
+    except DamagedError:
+        raise
+    except (ValueError, RecursionError):
         raise DamagedError("is cut off, or no JSON") from None
-    names = {"key", "checksum", *(f.name for f in dataclasses.fields(Record))}
-    if not isinstance(content, dict) or set(content) != names:
-        raise DamagedError("is no record")
-    if _digest({n: v for n, v in content.items() if n != "checksum"}) != content.pop("checksum"):
-        raise DamagedError("was altered: its checksum is another")
-    found = content.pop("key")
-    record = Record(**unplain(content))
-    if record.key != found:
-        raise DamagedError("was altered: its key is another")
-    return record
+
+
+def told(line: bytes) -> str:
+    """The key that a line names at its beginning, whole or not; empty if it names none."""
+    found = _KEY.match(line)
+    return found[1].decode() if found else ""
 
 
 def better(a: Record, b: Record) -> Record:
@@ -198,12 +218,13 @@ def better(a: Record, b: Record) -> Record:
 
 def order(record: Record) -> tuple[Any, ...]:
     """What records are sorted by: their configurations, field by field, numbers as numbers."""
-    return (*(_order(value) for value in record.configuration.values()), record.key)
+    return (*(rank(value) for value in record.configuration.values()), record.key)
 
 
-def _order(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, list):
-        return (3, [_order(item) for item in value])
+def rank(value: Any) -> tuple[Any, ...]:
+    """What values of a field are sorted by: None, numbers, NaN, texts, lists of these."""
+    if isinstance(value, list | tuple):
+        return (3, [rank(item) for item in value])
     if isinstance(value, str):
         return (2, value)
     return (0, 0) if value is None else (1, (math.isnan(value), value))
@@ -231,6 +252,7 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _digest(content: Any) -> str:
+def hashed(content: Any) -> str:
+    """The hash of something that JSON can hold: 16 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

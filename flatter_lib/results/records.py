@@ -5,14 +5,46 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flatter_lib.results.record import DamagedError, Record, better, configuration_of, decode, key
+from flatter_lib import machine
+from flatter_lib.results.record import (
+    DamagedError,
+    NewerError,
+    Record,
+    better,
+    configuration_of,
+    decode,
+    hashed,
+    key,
+    plain,
+    rank,
+    told,
+)
+
+#: So many lines that cannot be read are named; of the others it is said how many they are.
+FEW = 5
+
+
+class Unread(NamedTuple):
+    """A line that is no record of this version.
+
+    Attributes:
+        line: what it holds, without its end.
+        why: where it is, and what is wrong with it.
+        key: the key that it names, if it does.
+        newer: whether it is a whole record of a newer version.
+    """
+
+    line: bytes
+    why: str
+    key: str
+    newer: bool
 
 
 class Lines(NamedTuple):
@@ -20,11 +52,16 @@ class Lines(NamedTuple):
 
     Attributes:
         records: key -> record.
-        damaged: of each line that is no record, its number and what is wrong with it.
+        unread: the lines that are no records, in their order.
     """
 
     records: dict[str, Record]
-    damaged: list[str]
+    unread: list[Unread]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Where each line is that is no record, and what is wrong with it."""
+        return [each.why for each in self.unread]
 
 
 class Records(Sequence[Record]):
@@ -65,18 +102,21 @@ class Records(Sequence[Record]):
         return Records(self._records[index]) if isinstance(index, slice) else self._records[index]
 
     def where(self, **fields: Any) -> Records:
-        """The runs whose configuration has these values; a list names several, any of which will do.
+        """The runs whose configuration has these values; several values, any of which will do, come in a list.
 
-        Floats may differ by rounding (1e-12 of the value).
+        A tuple, a set, a range or an array is such a list too; for a field that holds a tuple, a list or tuple of
+        numbers or texts is one value, and a list of these are several. Floats may differ by rounding (1e-12 of the
+        value), and NaN is NaN.
 
         Raises:
-            ValueError: if no run has a field of such a name.
+            ValueError: if no run has a field of such a name, or it is asked for what no field holds.
         """
         self._known(fields)
+        wanted = {name: _listed(name, value) for name, value in fields.items()}
         return Records(
             record
             for record in self
-            if all(_among(record.configuration.get(n), v) for n, v in fields.items())
+            if all(_among(record.configuration.get(n), v) for n, v in wanted.items())
         )
 
     def one(self, **fields: Any) -> Record:
@@ -115,7 +155,7 @@ class Records(Sequence[Record]):
         """
         self._known([field])
         found = [r.configuration[field] for r in self if field in r.configuration]
-        return sorted({tuple(v) if isinstance(v, list) else v for v in found})
+        return sorted(set(map(_hashable, found)), key=rank)
 
     def stack(self, measurement: str, *fields: str) -> NDArray[Any]:
         """A measurement of all runs in one array, whose first axes are the fields, each with its :meth:`values`.
@@ -153,11 +193,12 @@ class Records(Sequence[Record]):
 
     def measured_on(self) -> str:
         """On what the runs were made, in a few words without a clock."""
-        machines = Counter(
-            f"{r.device} ({r.machine}), {r.dtype}, {_number(r.threads, 'thread')}" for r in self
+        kinds = Counter(
+            f"{r.device} ({machine.short(r.machine)}), {r.dtype}, {_number(r.threads, 'thread')}"
+            for r in self
         )
         return "; ".join(
-            f"{_number(count, 'run')} on {name}" for name, count in machines.most_common()
+            f"{_number(count, 'run')} on {name}" for name, count in kinds.most_common()
         )
 
     def _known(self, fields: Iterable[str]) -> None:
@@ -171,54 +212,107 @@ def load(path: Path | str) -> Records:
     """The runs that a file of records holds, without those that failed.
 
     Args:
-        path: a file that ``flatter sweep`` wrote, ``book/results/NAME.jsonl``.
+        path: a file that ``flatter sweep`` wrote, ``book/results/NAME.jsonl``. If there is none, a relative path's last
+            part is looked for in ``book/results`` of the checkout around the current folder, then in the library's.
 
     Raises:
-        ValueError: if the file is missing or a record in it is damaged; the message says which and what to do.
+        ValueError: if the file is missing or a line in it cannot be read; the message says which and what to do.
     """
-    path = Path(path)
-    if not path.is_file():
+    places = [Path(path)]
+    if not places[0].is_absolute():
+        here = Path.cwd()
+        around = (here, *here.parents, Path(__file__).parents[2])
+        books = [folder / "book" / "results" for folder in around]
+        places = [here / path, *(book / places[0].name for book in books if book.is_dir())]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
         raise ValueError(
-            f"{path.name}: no such records here: `flatter sweep {path.stem}` makes them"
+            f"{places[0].name}: no such records at {' or '.join(map(str, dict.fromkeys(places)))}: "
+            f"run this in the checkout that has them, or make them with `flatter sweep {places[0].stem}`"
         )
-    lines = read(path)
-    if lines.damaged:
-        raise ValueError(
-            f"{'; '.join(lines.damaged)}: run `flatter sweep {path.stem}`, which measures it again"
-        )
+    lines = read(found)
+    if lines.unread:
+        cures = {
+            "update this library" if each.newer else
+            f"restore or delete the line; `flatter sweep {found.stem}` measures again what a profile has"
+            for each in lines.unread
+        }  # fmt: skip
+        raise ValueError(f"{'; '.join(few(lines.damaged))}: {'; '.join(sorted(cures))}")
     return Records(record for record in lines.records.values() if record.ok)
 
 
+def digest(path: Path | str) -> str:
+    """The hash of what a file of records holds: the measurements of each run that did not fail, by its key.
+
+    When, where and how long they were measured does not count, nor the order and the ends of the lines.
+
+    Returns:
+        16 hexadecimal digits, or "missing" if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "missing"
+    records = read(path).records.values()
+    return hashed({record.key: plain(record.measurements) for record in records if record.ok})
+
+
 def read(path: Path) -> Lines:
-    """The records of a file, failed ones too, and what is wrong with its other lines.
+    """The records of a file, failed ones too, and its other lines.
 
     Raises:
         OSError: if it cannot be read.
     """
-    records: dict[str, Record] = {}
-    damaged = []
+    lines = Lines({}, [])
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line:
-            continue
-        try:
-            record = decode(line.decode("utf-8", errors="replace"))
-        except DamagedError as error:
-            damaged.append(f"{path.name}, line {number} {error}")
-            continue
-        known = records.get(record.key)
-        records[record.key] = better(known, record) if known else record
-    return Lines(records, damaged)
+        take(lines, line, f"{path.name}, line {number}")
+    return lines
+
+
+def take(lines: Lines, line: bytes, place: str) -> None:
+    """Add a line to those that were read, unless it is empty."""
+    line = line.removesuffix(b"\r")
+    if not line.strip():
+        return
+    try:
+        record = decode(line.decode("utf-8", errors="replace"))
+    except DamagedError as error:
+        newer = isinstance(error, NewerError)
+        lines.unread.append(Unread(line, f"{place} {error}", told(line), newer))
+        return
+    known = lines.records.get(record.key)
+    lines.records[record.key] = better(known, record) if known else record
+
+
+def few(damaged: list[str]) -> list[str]:
+    """The first few, and how many more."""
+    more = [f"and {len(damaged) - FEW} lines more"] if len(damaged) > FEW else []
+    return damaged[:FEW] + more
+
+
+def _listed(name: str, wanted: Any) -> Any:
+    """What is asked for of a field: arrays, tuples, sets and ranges as lists."""
+    wanted = wanted.tolist() if hasattr(wanted, "tolist") else wanted
+    if isinstance(wanted, list | tuple | Set | range):
+        return [_listed(name, item) for item in wanted]
+    if wanted is None or isinstance(wanted, int | float | str):
+        return wanted
+    raise ValueError(f"{name}: must be a number, a text, None or a list of them, got {wanted!r}")
 
 
 def _among(value: Any, wanted: Any) -> bool:
-    several = isinstance(wanted, list | set | range | np.ndarray) and not isinstance(value, list)
-    return any(_same(value, item) for item in (wanted if several else [wanted]))
+    one = not isinstance(wanted, list)
+    if isinstance(value, list) and not one:
+        one = not any(isinstance(item, list) for item in wanted)
+    return any(_same(value, item) for item in ([wanted] if one else wanted))
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    if isinstance(value, float) and isinstance(wanted, int | float | np.number):
-        return bool(value == wanted) or math.isclose(value, float(wanted), rel_tol=1e-12)
-    return bool(value == (list(wanted) if isinstance(wanted, tuple) else wanted))
+    if isinstance(value, list) and isinstance(wanted, list):
+        return len(value) == len(wanted) and all(map(_same, value, wanted))
+    if isinstance(value, int | float) and isinstance(wanted, int | float):
+        nan = value != value and wanted != wanted
+        return nan or value == wanted or math.isclose(value, wanted, rel_tol=1e-12)
+    return bool(value == wanted)
 
 
 def _hashable(value: Any) -> Any:

@@ -5,6 +5,10 @@
 beside, synced, and moved into place, so that a kill or a full disk leaves whole records only. Whoever works on a store
 holds a shared lock on it; the last to leave gathers what is in the folder into the file. A process that is killed
 leaves the lock to the system, and its records to whoever comes next.
+
+No line is deleted for being unreadable: in the file it stays, after the records; when its configuration was measured
+again, it goes to ``NAME.unreadable`` beside it, and so does at once what was not yet in the file. What a newer version
+of this library wrote stays in the file.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from flatter_lib.results.record import DamagedError, Record, decode, encode, order
-from flatter_lib.results.records import Lines, read
+from flatter_lib.results.record import Record, decode, encode, order
+from flatter_lib.results.records import Lines, read, take
 
 #: Seconds between two records that are waited for until they are on the disk.
 SYNC = 0.1
@@ -36,6 +40,7 @@ class Store:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.jsonl"
         self.loose = folder / f".{name}"
+        self.aside = folder / f"{name}.unreadable"
         self._mark = uuid.uuid4().hex
         self._synced = -math.inf
 
@@ -46,14 +51,7 @@ class Store:
             OSError: if they cannot be read.
         """
         # The folder first: what is gathered in between is in the file by then.
-        loose, damaged = self._loose()
-        lines = read(self.path) if self.path.exists() else Lines({}, [])
-        records = dict(lines.records)
-        for key, record in loose.items():
-            # What was measured since counts, unless it failed where an earlier run did not.
-            if record.ok or key not in records or not records[key].ok:
-                records[key] = record
-        return Lines(records, [*lines.damaged, *damaged])
+        return self._with(self._loose())
 
     @contextlib.contextmanager
     def working(self) -> Iterator[bool]:
@@ -65,7 +63,7 @@ class Store:
         self.loose.mkdir(parents=True, exist_ok=True)
         ignored = self.loose / ".gitignore"
         if not ignored.exists():
-            self._replace(ignored, "*\n")
+            self._replace(ignored, b"*\n")
         with (self.loose / "lock").open("a") as lock:
             alone = _exclusive(lock.fileno())
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -87,48 +85,72 @@ class Store:
             OSError: if it cannot be written; nothing of it is left then.
         """
         sync = time.monotonic() - self._synced > SYNC
-        self._replace(self.loose / f"{key}.json", line + "\n", sync)
+        path = self.loose / f"{key}.json"
+        if path.exists() and self.get(key) is None:
+            self._set_aside(path.read_bytes().split(b"\n"))
+        self._replace(path, f"{line}\n".encode(), sync)
         if sync:
             self._synced = time.monotonic()
 
     def get(self, key: str) -> Record | None:
         """The record that somebody at work has put, if it is whole."""
         try:
-            return decode((self.loose / f"{key}.json").read_text(encoding="utf-8").strip())
+            record = decode((self.loose / f"{key}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        return record if record.key == key else None
 
     def _gather(self) -> None:
-        """Make one file of all records; what was damaged is dropped, and what a killed process left is removed."""
-        records = self.read().records
-        text = "".join(f"{encode(record)}\n" for record in sorted(records.values(), key=order))
-        if text != (self.path.read_text(encoding="utf-8") if self.path.exists() else ""):
-            self._replace(self.path, text)
+        """Make one file of all records, and remove what a killed process left; no line is lost."""
+        loose = self._loose()
+        lines = self._with(loose)
+        stay: list[bytes] = []
+        aside: list[bytes] = []
+        for each in lines.unread:
+            replaced = each in loose.unread or each.key in lines.records
+            (aside if replaced and not each.newer else stay).append(each.line)
+        self._set_aside(aside)
+        whole = (encode(record).encode() for record in sorted(lines.records.values(), key=order))
+        content = b"".join(line + b"\n" for line in (*whole, *stay))
+        if content != (
+            self.path.read_bytes().replace(b"\r\n", b"\n") if self.path.exists() else b""
+        ):
+            self._replace(self.path, content)
         for path in self.loose.iterdir():
             if path.suffix in (".json", ".part"):
                 path.unlink()
 
-    def _loose(self) -> tuple[dict[str, Record], list[str]]:
-        records: dict[str, Record] = {}
-        damaged = []
-        for path in sorted(self.loose.glob("*.json")):
-            try:
-                record = decode(path.read_text(encoding="utf-8", errors="replace").strip())
-                if record.key != path.stem:
-                    raise DamagedError("holds another record")
-                records[record.key] = record
-            except FileNotFoundError:
-                continue
-            except DamagedError as error:
-                damaged.append(f"{self.loose.name}/{path.name} {error}")
-        return records, damaged
+    def _set_aside(self, lines: list[bytes]) -> None:
+        """Keep lines that cannot be read beside the file, each once."""
+        known = self.aside.read_bytes().split(b"\n") if self.aside.exists() else []
+        kept = [line for line in dict.fromkeys([*known, *lines]) if line.strip()]
+        if not set(kept) <= set(known):
+            self._replace(self.aside, b"".join(line + b"\n" for line in kept))
 
-    def _replace(self, path: Path, text: str, sync: bool = True) -> None:
+    def _with(self, loose: Lines) -> Lines:
+        """What is in the file, and what was measured since."""
+        lines = read(self.path) if self.path.exists() else Lines({}, [])
+        records = dict(lines.records)
+        for key, record in loose.records.items():
+            # What was measured since counts, unless it failed where an earlier run did not.
+            if record.ok or key not in records or not records[key].ok:
+                records[key] = record
+        return Lines(records, [*lines.unread, *loose.unread])
+
+    def _loose(self) -> Lines:
+        lines = Lines({}, [])
+        for path in sorted(self.loose.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):
+                for line in path.read_bytes().split(b"\n"):
+                    take(lines, line, f"{self.loose.name}/{path.name}")
+        return lines
+
+    def _replace(self, path: Path, content: bytes, sync: bool = True) -> None:
         """Write a file beside its place, in the folder that git ignores, and move it there when it is whole."""
         beside = self.loose / f"{path.name}.{self._mark}.part"
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with beside.open("wb") as file:
+                file.write(content)
                 if sync:
                     file.flush()
                     os.fsync(file.fileno())

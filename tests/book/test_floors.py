@@ -18,6 +18,7 @@ LIBRARY = Project.find(Path(__file__).parent).library
 #: Each floor may import from those before it, and from nothing after it; two names of one floor not from each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("checks",),
+    ("compiled",),
     ("heavy_ball",),
     ("timescales",),
     ("nqm",),

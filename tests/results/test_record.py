@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 
 from flatter_lib.results.record import (
     DamagedError,
+    NewerError,
     Record,
     better,
     configuration_of,
     decode,
     encode,
+    hashed,
     key,
     order,
     plain,
+    told,
 )
 
 RECORD = Record("valley", {"lr": 0.1, "seed": 3}, {"trace": [2.5, math.nan]}, seed=3)
@@ -111,19 +114,54 @@ def test_a_line_with_another_character(place: int, character: str) -> None:
         decode(changed)
 
 
-def test_a_line_that_is_something_else() -> None:
-    for text in ("[]", "3", "{}", '{"key": "x"}'):
-        with pytest.raises(DamagedError, match="is no record"):
-            decode(text)
+@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"key": "x"}'])
+def test_a_line_that_is_something_else(text: str) -> None:
+    with pytest.raises(DamagedError, match="is no record"):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        LINE.replace("2.5", "[" * 900 + "]" * 900),
+        LINE.replace("2.5", "NaN"),
+        LINE.replace("2.5", "1e999"),
+        LINE.replace("2.5", "1" * 5000),
+        f"\ufeff{LINE}",
+    ],
+)
+def test_a_line_that_json_or_python_cannot_hold(text: str) -> None:
+    with pytest.raises(DamagedError, match=r"is cut off, or no JSON|was altered"):
+        decode(text)
+
+
+def test_lines_of_other_versions() -> None:
+    def line(content: dict[str, Any]) -> str:
+        return json.dumps({**content, "checksum": hashed(content)})
+
+    content = json.loads(LINE)
+    del content["checksum"]
+    older = {name: value for name, value in content.items() if name != "machine"}
+    assert decode(line(older)) == decode(LINE) == decode(line({**older, "machine": ""}))
+    newer = line({**content, "weather": 1, "air": 2})
+    with pytest.raises(NewerError, match="is by a newer version: it has air, weather"):
+        decode(newer)
+    with pytest.raises(DamagedError, match="was altered") as caught:
+        decode(newer.replace("2.5", "3.5"))
+    assert not isinstance(caught.value, NewerError)
+
+
+def test_the_key_that_a_damaged_line_names() -> None:
+    assert told(LINE.encode()[:30]) == told(f" {{ {LINE[1:]}".encode()) == RECORD.key
+    assert told(LINE.encode()[:20]) == told(b"<<<<<<< ours") == told(b"\xff") == ""
 
 
 def test_a_line_with_the_key_of_another() -> None:
-    from flatter_lib.results import record as records
-
     content = json.loads(LINE)
     content["key"] = key("valley", {"lr": 0.2, "seed": 3})
     content.pop("checksum")
-    forged = json.dumps({**content, "checksum": records._digest(content)})
+    forged = json.dumps({**content, "checksum": hashed(content)})
     with pytest.raises(DamagedError, match="its key is another"):
         decode(forged)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from flatter_lib import results
-from flatter_lib.results import Record, Records, StaleError, load, recompute
-from flatter_lib.results.record import configuration_of, encode
+from flatter_lib.results import Record, Records, StaleError, digest, load, recompute
+from flatter_lib.results.record import configuration_of, encode, hashed
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,42 @@ def test_choosing(runs: Records) -> None:
     assert len(runs.where(lr=np.array([0.1, 0.2]), seed=range(2))) == 8
     assert len(runs.where(momentum=0)) == 6
     assert [r.seed for r in runs.where(lr=0.2, momentum=0.9)] == [0, 1, 2]
+    assert len(runs.where(lr=(0.1, 0.2), seed=np.int64(1))) == len(
+        runs.where(lr={0.1, 0.2}, seed=1)
+    )
+    assert len(runs.where(lr=(0.1, 0.2), seed=1)) == 4
+    assert len(runs.where(seed=1 + 1e-15, momentum=np.array(0.9))) == 2
     assert isinstance(runs[:2], Records)
     with pytest.raises(ValueError, match="width: no configuration has it; they have lr, momentum,"):
         runs.where(width=3)
     with pytest.raises(ValueError, match=r"lr=0\.1: 6 records, where one was asked for"):
         runs.one(lr=0.1)
+    for wrong in (object(), (s for s in range(2)), {"lr": 0.1}, [[0.1], {0: 1}]):
+        with pytest.raises(ValueError, match=r"lr: must be a number, a text, None or a list of"):
+            runs.where(lr=wrong)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        ((0.3, 1), 1),
+        ([0.1 * 3, 1], 1),
+        (np.array([0.3, 1.0]), 1),
+        ((1, 0.3), 0),
+        ((), 1),
+        ([(0.3, 1), ()], 2),
+        ([[math.nan, 1.0]], 1),
+        (math.nan, 1),
+        (math.inf, 1),
+        ([math.inf, math.nan, None], 3),
+        (1e300, 0),
+    ],
+)
+def test_choosing_by_tuples_and_by_what_is_no_finite_number(wanted: Any, count: int) -> None:
+    values: list[Any] = [[0.3, 1], [], [math.nan, 1], math.nan, math.inf, -math.inf, None]
+    runs = Records(Record("valley", {"lr": value}) for value in values)
+    assert len(runs.where(lr=wanted)) == count
+    assert len(runs.values("lr")) == 7
 
 
 def test_those_of_given_configurations(runs: Records) -> None:
@@ -85,6 +117,7 @@ def test_those_of_given_configurations(runs: Records) -> None:
 def test_on_what_they_were_measured(runs: Records) -> None:
     named = [replace(r, machine="Linux x86_64, 2 cores") for r in runs]
     named[0] = replace(named[0], device="cuda (a card)", threads=2)
+    named[1] = replace(named[1], machine="Linux x86_64, 2 cores, Some Processor, avx2")
     assert Records(named).measured_on() == (
         "11 runs on cpu (Linux x86_64, 2 cores), float64, 1 thread; "
         "1 run on cuda (a card) (Linux x86_64, 2 cores), float64, 2 threads"
@@ -99,19 +132,85 @@ def test_loading(tmp_path: Path, runs: Records) -> None:
     lines = [encode(r) for r in [*runs, failed, other]]
     path.write_text("".join(f"{line}\n" for line in lines))
     assert sorted(r.key for r in load(path)) == sorted(r.key for r in runs)
-    path.write_text("\n".join([lines[0], lines[1][:-9], lines[2].replace("fine", "wine")]))
-    with pytest.raises(
-        ValueError, match=r"line 2 is cut off, or no JSON; valley\.jsonl, line 3 was"
+    kept, cut, altered, *_ = lines
+    newer = with_a_field(kept, "weather", "fine")
+    again = r"restore or delete the line; `flatter sweep valley` measures again what a profile has"
+    for bad, said in (
+        ([cut[:-9]], rf"valley\.jsonl, line 2 is cut off, or no JSON: {again}$"),
+        (
+            [altered.replace("fine", "wine")],
+            rf"line 2 was altered: its checksum is another: {again}$",
+        ),
+        (["[" * 100_000], "line 2 is cut off, or no JSON: "),
+        ([newer], r"line 2 is by a newer version: it has weather: update this library$"),
+        (["?"] * 7, rf"line 6 is cut off, or no JSON; and 2 lines more: {again}$"),
     ):
-        load(path)
+        path.write_text("\n".join([kept, *bad]))
+        with pytest.raises(ValueError, match=said):
+            load(path)
+
+
+def with_a_field(line: str, name: str, value: object) -> str:
+    """The line as a version would write it that knows one field more."""
+    content = {**json.loads(line), name: value}
+    del content["checksum"]
+    return json.dumps({**content, "checksum": hashed(content)})
+
+
+def test_the_ends_of_lines_do_not_count(tmp_path: Path, runs: Records) -> None:
+    path = tmp_path / "valley.jsonl"
+    path.write_bytes("".join(f"{encode(r)}\r\n" for r in runs).encode() + b"\r\n")
+    assert list(load(path)) == list(runs)
+
+
+def test_records_are_found_from_any_folder(
+    tmp_path: Path, runs: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "book" / "results" / "valley.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(encode(runs[0]))
+    (tmp_path / "book" / "chapters").mkdir()
+    for folder in (".", "book", "book/chapters", "book/results"):
+        monkeypatch.chdir(tmp_path / folder)
+        assert len(load("../results/valley.jsonl")) == len(load("valley.jsonl")) == 1
+        with pytest.raises(
+            ValueError, match=r"other\.jsonl: no such records at .*: run this"
+        ) as told:
+            load("../results/other.jsonl")
+        for place in (f"{folder}/../results", "book/results"):
+            assert str(tmp_path / place / "other.jsonl") in str(told.value)
+    # The nearest first; and from outside of every checkout, those of the library's own.
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "valley.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path / "book")
+    assert len(load("../results/valley.jsonl")) == 0
+    monkeypatch.chdir("/")
+    assert len(load("../results/teacher_student.jsonl")) > 0
     with pytest.raises(
-        ValueError, match=r"other\.jsonl: no such records here: `flatter sweep other`"
+        ValueError, match=rf"other\.jsonl: no such records at {tmp_path}/other\.js\S* run"
     ):
         load(tmp_path / "other.jsonl")
 
 
+def test_a_digest_is_of_what_was_measured(tmp_path: Path, runs: Records) -> None:
+    def digested(*records: Record, end: str = "\n") -> str:
+        path = tmp_path / "valley.jsonl"
+        path.write_bytes("".join(f"{encode(r)}{end}" for r in records).encode())
+        return digest(path)
+
+    one, two = runs[0], replace(runs[1], measurements={"x": math.nan})
+    failed = replace(runs[2], error={"message": "no", "traceback": ""}, measurements={})
+    elsewhere = replace(one, seconds=9.0, machine="another", versions={"numpy": "3"}, code={})
+    first = digested(one, two)
+    assert len(first) == 16
+    assert {digested(two, one), digested(elsewhere, two, failed, end="\r\n")} == {first}
+    assert len({first, digested(one), digested(one, replace(two, measurements={"x": 1.0}))}) == 3
+    assert digest(tmp_path / "none.jsonl") == "missing"
+
+
 def test_the_face_of_the_package() -> None:
-    assert sorted(results.__all__) == ["Record", "Records", "StaleError", "load", "recompute"]
+    names = ["Record", "Records", "StaleError", "digest", "load", "recompute"]
+    assert sorted(results.__all__) == names
 
 
 class Experiment:
@@ -135,8 +234,8 @@ def test_a_record_that_holds(runs: Records) -> None:
 
 def test_a_record_that_does_not_hold(runs: Records) -> None:
     c = SETTINGS[5]
-    off = np.array(measured(c)["trace"]) * (1 + 1e-5)
-    wrong: list[dict[str, Any]] = [
+    off = np.array(measured(c)["trace"]) * (1 + 2e-6)
+    changes: list[dict[str, Any]] = [
         {"trace": off},
         {"trace": [*off, 1.0]},
         {"trace": 1.0},
@@ -145,7 +244,7 @@ def test_a_record_that_does_not_hold(runs: Records) -> None:
         {"note": "another"},
         {"more": 1.0},
     ]
-    for changed in wrong:
+    for changed in changes:
         with pytest.raises(StaleError, match=r"valley \(lr=0.2, momentum=0.9, seed=2\): .*--renew"):
             recompute(runs, c, Experiment(**changed), rtol=1e-6)
     with pytest.raises(
@@ -155,5 +254,17 @@ def test_a_record_that_does_not_hold(runs: Records) -> None:
     nan = Records([replace(runs[5], measurements={"x": math.nan, "y": [math.inf]})])
     again = type("Nan", (), {"run": staticmethod(lambda _: {"x": math.nan, "y": [math.inf]})})
     assert recompute(nan, c, again, rtol=0.0).ok
+    infinite = Records([replace(runs[5], measurements={"loss": math.inf, "trace": [], "note": ""})])
+    with pytest.raises(StaleError, match="loss is inf in the record and 1e\\+308 now"):
+        recompute(infinite, c, Experiment(loss=1e308, trace=[], note=""), rtol=1.0)
+    other = type("Other", (), {"run": staticmethod(lambda _: {"z": 1.0})})
+    with pytest.raises(StaleError, match="measures z now, not loss"):
+        recompute(runs, c, other, rtol=1.0, measurements=["loss"])
     with pytest.raises(ValueError, match="1 of 1 configurations have no record"):
         recompute(runs, Configuration(9.0, 0.0, 0), Experiment(), rtol=1.0)
+    for wrong in (math.nan, math.inf, -1.0):
+        for name in ("rtol", "atol"):
+            with pytest.raises(ValueError, match=rf"{name}: must be in \[0, inf\), got"):
+                recompute(runs, c, Experiment(), **{"rtol": 0.0, name: wrong})
+    with pytest.raises(ValueError, match="measurements: must be one of trace, loss, note, got 'x'"):
+        recompute(runs, c, Experiment(), rtol=0.0, measurements=["x"])

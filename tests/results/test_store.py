@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flatter_lib.results.record import Record, encode
+from flatter_lib.results.record import Record, encode, hashed
 from flatter_lib.results.store import Store
 
 
@@ -110,9 +111,73 @@ def test_a_merge_with_conflicts_keeps_both_sides(store: Store) -> None:
     assert [damaged.partition(" is ")[0] for damaged in found.damaged] == [
         f"valley.jsonl, line {number}" for number in (2, 4, 6)
     ]
+    for _ in range(2):
+        with store.working():
+            pass
+        # What names no record stays for a person to delete.
+        assert lines(store) == [one, theirs, "<<<<<<< ours", "=======", ">>>>>>> theirs"]
+
+
+def newer(record: Record) -> str:
+    """The record's line as a version would write it that knows one field more."""
+    content = {**json.loads(encode(record)), "weather": "fine"}
+    del content["checksum"]
+    return json.dumps({**content, "checksum": hashed(content)})
+
+
+def test_no_line_is_lost_for_being_unreadable(store: Store) -> None:
+    store.path.parent.mkdir()
+    altered = encode(record(2)).replace("4.0", "5.0").encode()
+    cut, later, garbage = encode(record(4))[:90].encode(), newer(record(1)).encode(), b"\x00\xff\r7"
+    store.path.write_bytes(b"\r\n".join([altered, garbage, encode(record(9)).encode(), later, cut]))
+    loose = [encode(record(5))[:90].encode(), b"half\nof\ntwo", newer(record(6)).encode()]
+
+    def expected(*records: Record, unread: list[bytes]) -> bytes:
+        return b"".join(line + b"\n" for line in [*(encode(r).encode() for r in records), *unread])
+
     with store.working():
-        pass
-    assert lines(store) == [one, theirs]
+        put(store, record(3))
+        for name, content in zip("abc", loose, strict=True):
+            (store.loose / f"{name}.json").write_bytes(content)
+    stay = [altered, garbage, later, cut, loose[2]]
+    assert store.path.read_bytes() == expected(record(3), record(9), unread=stay)
+    assert store.aside.read_bytes() == b"\n".join([*loose[:2], b""])
+    # Measured again: by this version even what a newer one has, which stays.
+    with store.working():
+        put(store, record(2), record(1))
+    now = expected(
+        record(1), record(2), record(3), record(9), unread=[garbage, later, cut, loose[2]]
+    )
+    assert store.path.read_bytes() == now
+    aside = store.aside.read_bytes()
+    assert aside == b"\n".join([*loose[:2], altered, b""])
+    # Once more, as if a power cut had come between the two files; and once more as it is.
+    store.path.write_bytes(now + altered)
+    for _ in range(2):
+        with store.working():
+            pass
+        assert (store.path.read_bytes(), store.aside.read_bytes()) == (now, aside)
+    assert sorted(p.name for p in store.loose.iterdir()) == [".gitignore", "lock"]
+
+
+def test_a_record_in_the_place_of_a_damaged_one_does_not_replace_it(store: Store) -> None:
+    with store.working():
+        half = encode(record(1))[:90]
+        (store.loose / f"{record(1).key}.json").write_text(half)
+        put(store, record(1))
+        put(store, record(1, seconds=2.0))
+        assert store.aside.read_text() == f"{half}\n"
+    assert lines(store) == [encode(record(1, seconds=2.0))]
+
+
+def test_the_ends_of_lines_alone_change_no_file(store: Store) -> None:
+    with store.working():
+        put(store, record(1), record(2))
+    content = store.path.read_bytes().replace(b"\n", b"\r\n")
+    store.path.write_bytes(content)
+    with store.working():
+        assert len(store.read().records) == 2
+    assert store.path.read_bytes() == content
 
 
 def test_what_a_killed_process_left_is_removed(store: Store) -> None:
@@ -173,10 +238,7 @@ def test_damaged_loose_records_are_named(store: Store) -> None:
     (store.loose / "11.json").write_text(encode(record(1)))
     put(store, record(2))
     found = store.read()
-    assert found.damaged == [
-        ".valley/00.json is cut off, or no JSON",
-        ".valley/11.json holds another record",
-    ]
-    assert list(found.records) == [record(2).key]
-    assert store.get("00") is None
-    assert store.get("none") is None
+    assert found.damaged == [".valley/00.json is cut off, or no JSON"]
+    assert list(found.records) == [record(1).key, record(2).key]
+    # Nobody takes a record for that of another run for its name.
+    assert [store.get(name) for name in ("00", "11", "none")] == [None] * 3
