@@ -402,6 +402,10 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": [_at_full_size(c) for c in _profile()],
 }
 
+HELD: Mapping[str, Mapping[str, float] | None] = {
+    "data.source": None,
+}
+
 
 class Starts(NamedTuple):
     """The networks that runs start from, and what they are trained and judged by.

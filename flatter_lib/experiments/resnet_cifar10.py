@@ -244,6 +244,10 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": [_full(c) for c in _profile(seeds=8)],
 }
 
+HELD: Mapping[str, Mapping[str, float] | None] = {
+    "data.source": None,
+}
+
 
 class Start(NamedTuple):
     """Where phase 2 begins.

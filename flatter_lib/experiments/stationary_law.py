@@ -53,6 +53,9 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": _settings(chains=16384, looks=64, seeds=64),
 }
 
+#: Means of squares of numbers that no run amplifies.
+HELD: Mapping[str, Mapping[str, float] | None] = {"": {}}
+
 
 def run(configuration: Configuration) -> Mapping[str, float]:
     """Measure the variance.
