@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib.checks import Floats
+from flatter_lib.compiled import inner, kernel
 from flatter_lib.nqm.exact import BLOCK, Elementwise, Modes, flat, level_of, risk_of_some
 from flatter_lib.nqm.powers import (
     ELL,
@@ -40,10 +41,8 @@ from flatter_lib.nqm.powers import (
     U,
     advance,
     at_rest,
-    compiled,
     decays,
     first_power,
-    inner,
     square,
 )
 from flatter_lib.nqm.spectrum import NoisyQuadratic
@@ -127,7 +126,7 @@ def first_crossings(
     return result
 
 
-@compiled
+@kernel
 def _first_crossings(
     curvature: Floats,
     noise: Floats,

@@ -9,16 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats
+from flatter_lib.compiled import inner, kernel
 from flatter_lib.nqm.powers import (
     MODE_ROWS,
     POWER_ROWS,
     STATE_ROWS,
     advance,
     at_rest,
-    compiled,
     decays,
     first_power,
-    inner,
     remaining,
     remaining_without_phase,
     square,
@@ -164,7 +163,7 @@ class Modes:
         return result
 
 
-@compiled
+@kernel
 def _risks(
     curvature: Floats,
     noise: Floats,

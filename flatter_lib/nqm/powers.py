@@ -38,15 +38,10 @@ A product past the largest float is inf, and inf times 0 is NaN; both mean that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
 import numpy as np
 
 from flatter_lib.checks import Floats
-
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+from flatter_lib.compiled import inner
 
 #: Rows of a power A_n, W_n of many modes; what is not here follows from it. The first of them belong to heavy ball, the
 #: last, from P on, to its average, and are unused where nothing is averaged.
@@ -63,27 +58,6 @@ F, U, ROOM = range(3)
 STATE_ROWS = 3
 #: Larger steps times curvature count as this much: their risk overflows at the second step, their squares do not.
 LARGEST_STEP = 1e150
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compile for calls from Python; without fastmath or contraction, so that every machine gives the same digits."""
-    kernel: Kernel = numba.njit(nogil=True, cache=False, fastmath=False, error_model="numpy")(
-        function
-    )
-    return kernel
-
-
-def inner(function: Kernel) -> Kernel:
-    """Compile for calls from compiled functions alone, which leaves out half of the compiler's work."""
-    kernel: Kernel = numba.njit(
-        nogil=True,
-        cache=False,
-        fastmath=False,
-        error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
-    return kernel
 
 
 @inner

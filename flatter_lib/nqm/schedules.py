@@ -19,9 +19,9 @@ from scipy.optimize import minimize
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats
+from flatter_lib.compiled import kernel
 from flatter_lib.nqm.descent import Place, interpolate
 from flatter_lib.nqm.exact import RANGES, Modes
-from flatter_lib.nqm.powers import compiled
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 from flatter_lib.nqm.tuning import tune
 
@@ -198,7 +198,7 @@ def _risks(
     return risks, gradient
 
 
-@compiled
+@kernel
 def _add_risks(
     curvature: Floats,
     noise: Floats,
