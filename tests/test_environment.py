@@ -128,7 +128,7 @@ def test_make_installs_with_the_same_constraints_and_extra() -> None:
 
 
 def test_the_command_is_installed() -> None:
-    assert PROJECT["project"]["scripts"] == {"flatter": "flatter_lib.publish.cli:main"}
+    assert PROJECT["project"]["scripts"] == {"flatter": "flatter_lib.__main__:main"}
     assert (Path(sys.prefix) / "bin" / "flatter").exists()
 
 

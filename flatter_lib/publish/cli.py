@@ -6,14 +6,13 @@ Exit status: 0 done, 1 something failed or differs, 2 wrong input, 130 or 143 in
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flatter_lib.publish import sweeping
+from flatter_lib.publish import sweeping, verifying
 from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, Chapter, Project
 
@@ -24,39 +23,40 @@ app = typer.Typer(
     name="flatter",
     help="Flatter, Faster, the book: run its chapters, publish it, check it.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
 )
 data_app = typer.Typer(help="List the data sets and where each was found; get one.")
 app.add_typer(data_app, name="data")
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-
 out, err = output(), messages()
 #: So many reasons why a chapter is stale are named in a list of chapters.
 _REASONS = 3
 
+
+def _slugs(incomplete: str) -> list[str]:
+    """The chapters that a shell may complete a name to."""
+    try:
+        return [c.slug for c in Project.find().chapters() if c.slug.startswith(incomplete)]
+    except BookError:
+        return []
+
+
 ChapterName = Annotated[
-    str, typer.Argument(help="A chapter's name, as `flatter chapters` lists it.")
+    str,
+    typer.Argument(help="A chapter's name, as `flatter chapters` lists it.", autocompletion=_slugs),
 ]
 
 
 def main() -> None:
     """Run the command line with the exit status it promises."""
-    for number in _INTERRUPTS:
-        signal.signal(number, _ended)
     if root := os.environ.get("FLATTER_DATA"):
         # Chapters run in a folder of their own, where a relative path would mean another place.
-        os.environ["FLATTER_DATA"] = str(Path(root).expanduser().resolve())
+        os.environ["FLATTER_DATA"] = os.path.abspath(os.path.expanduser(root))  # noqa: PTH100, PTH111
     try:
         app(standalone_mode=True)
     except BookError as error:
         err.print(f"flatter: {error}", markup=False)
         sys.exit(_status_of(error))
-    except SystemExit as ended:
-        if ended.code in [128 + number for number in _INTERRUPTS]:
-            err.print("flatter: interrupted; nothing half-written is left")
-        raise
 
 
 @app.command()
@@ -64,20 +64,22 @@ def chapters() -> None:
     """List the chapters: when and how long each was executed, and whether it is fresh."""
     from rich.markup import escape
 
-    from flatter_lib.publish import freshness
+    from flatter_lib.publish import execute, freshness, provenance
 
     project = Project.find()
     found = project.chapters()
     width = max((len(chapter.slug) for chapter in found), default=0)
     for chapter in found:
-        provenance = _provenance(chapter)
         try:
             state = _state_text(freshness.state(project, chapter))
         except BookError as error:
             state = f"[red]cannot be read[/]: {escape(str(error))}"
-        when = str(provenance.get("executed", "never")).replace("T", " ").removesuffix("Z")
-        seconds = f"{provenance['seconds']:.0f} s" if "seconds" in provenance else ""
-        out.print(f"{chapter.slug:{width}}  {when:19} {seconds:>6}  {state}", soft_wrap=True)
+        executed = str(provenance.stored(chapter).get("executed") or "never")
+        when = executed.replace("T", " ").removesuffix("Z")
+        took = execute.last_seconds(chapter)
+        seconds = "" if took is None else f"{took:.0f} s"
+        line = escape(f"{chapter.slug:{width}}  {when:19} {seconds:>6}")
+        out.print(f"{line}  {state}", soft_wrap=True)
 
 
 @app.command()
@@ -93,36 +95,44 @@ def run(
         Path | None, typer.Option("--set", metavar="FILE.yml", help="Parameters from a YAML file.")
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="smoke, laptop (what the book publishes) or paper.")
-    ] = "laptop",
+        str | None, typer.Option(help="smoke, laptop (what the book publishes) or paper.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE.ipynb", help="Where to write the executed notebook."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a notebook of yours that is there.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads for each numerical library.")] = 1,
 ) -> None:
     """Execute a chapter.
 
-    As published, it refreshes the book's own notebook; with parameters or a profile of yours it writes a notebook of
-    yours, under _build/runs unless you say where, and leaves the book alone.
+    As published, it refreshes the book's own notebook; with parameters or a profile it writes a notebook of yours,
+    under _build/runs unless you say where, and leaves the book alone. It replaces none of yours unless you say so.
     """
     from flatter_lib.publish import execute, sources
 
     project = Project.find()
     found = project.chapter(chapter)
-    changed = sources.settings(sources.read(found), profile, _given(parameter or [], settings))
-    target = _own_target(project, found, changed, profile, output)
+    named = "laptop" if profile is None else profile
+    changed = sources.settings(sources.read(found), named, _given(parameter or [], settings))
+    own = bool(parameter) or any(given is not None for given in (settings, profile, output))
+    if output is None and own:
+        target = project.build / "runs" / execute.own_name(found, changed, named)
+    else:
+        target = found.twin if output is None else _checked(project, output, force)
+    execute.ready(target, execute.CHOOSE if own else execute.PERMITTED)
     execution = execute.execute(
         project, found, changed, threads=threads, progress=sys.stderr.isatty()
     )
     seconds = f"{execution.provenance['seconds']:.0f} s"
-    if target is None:
-        execute.publish(found, execution)
-        out.print(f"{found.slug}: executed in {seconds}, published notebook refreshed")
+    if own:
+        kept = execute.keep(target, execution, force=force)
+        _say(f"{found.slug}: executed in {seconds}, written to {kept}")
     else:
-        execute.keep(target, execution)
-        out.print(f"{found.slug}: executed in {seconds}, written to", end=" ")
-        out.print(str(target), soft_wrap=True)
+        execute.publish(found, execution)
+        _say(f"{found.slug}: executed in {seconds}, published notebook refreshed")
 
 
 @app.command()
@@ -130,27 +140,29 @@ def diff(
     chapter: ChapterName,
     accept: Annotated[bool, typer.Option("--accept", help="Publish the new outputs.")] = False,
 ) -> None:
-    """Execute a chapter and show what changed against the published outputs: texts, and numbers behind figures."""
-    from flatter_lib.publish import compare, execute, twins
+    """Execute a chapter and show what changed against the published: words, and values beyond tolerance."""
+    from flatter_lib.publish import compare, execute, ledger, twins
 
     project = Project.find()
     found = project.chapter(chapter)
-    published, tables = twins.read(found), twins.published_tables(found)
+    published, values = twins.read(found), twins.published_values(found)
+    if accept:
+        execute.ready(found.twin)
     execution = execute.execute(project, found, progress=sys.stderr.isatty())
     differences = [*compare.text_differences(published, execution.twin)]
-    differences += compare.tables_differences(tables, execution.tables)
+    differences += compare.values_differences(values, execution.values, ledger.verdicts(project))
     for line in differences:
         out.print(line, markup=False, style=_diff_style(line), soft_wrap=True)
     if accept:
         execute.publish(found, execution)
-        out.print(
+        _say(
             f"{found.slug}: {len(differences)} lines of difference accepted, published notebook refreshed"
         )
     elif differences:
-        out.print(f"if the change is meant: flatter diff {found.slug} --accept")
+        _say(f"if the change is meant: flatter diff {found.slug} --accept")
         raise typer.Exit(1)
     else:
-        out.print(f"{found.slug}: the same as published")
+        _say(f"{found.slug}: the same as published")
 
 
 @app.command()
@@ -164,17 +176,18 @@ def book(
     from flatter_lib.publish import build, execute, freshness, hygiene, pool
 
     project = Project.find()
+    execute.ready(project.html / "index.html")
     stale = []
     for chapter in project.chapters():
         state = freshness.state(project, chapter)
         if fresh or not (state.fresh or state.text_only):
             stale.append(chapter)
-            out.print(f"  to execute: {chapter.slug} ({', '.join(state.reasons) or 'asked for'})")
+            _say(f"  to execute: {chapter.slug} ({', '.join(state.reasons) or 'asked for'})")
         elif state.text_only:
             execute.publish_text(project, chapter)
-            out.print(f"  fresh:      {chapter.slug} (its text changed, and is renewed)")
+            _say(f"  fresh:      {chapter.slug} (its text changed, and is renewed)")
         else:
-            out.print(f"  fresh:      {chapter.slug}")
+            _say(f"  fresh:      {chapter.slug}")
     _need_data(project, stale)
     tasks = [pool.Task(c.slug, pool.flatter("run", c.slug), execute.last_seconds(c)) for c in stale]
     failed = [outcome for outcome in pool.run_all(tasks, out, jobs) if outcome.status != 0]
@@ -189,8 +202,7 @@ def book(
         built.problems or [str(finding) for finding in hygiene.after_build(project, built.html)]
     )
     build.install(built, project.html)
-    out.print("the book: open", end=" ")
-    out.print(str((project.html / "index.html").relative_to(project.root)), soft_wrap=True)
+    _say(f"the book: open {(project.html / 'index.html').relative_to(project.root)}")
 
 
 @app.command()
@@ -219,12 +231,14 @@ def check(
 @app.command()
 def claims() -> None:
     """List the claims that the book tests, with what was measured and the verdict computed from it."""
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from flatter_lib.publish import ledger
 
     project = Project.find()
-    table = Table(Column("claim", overflow="fold"), "paper", "measured", "verdict", "chapter")
+    heads = ("claim", "paper", "measured", "verdict", "chapter")
+    table = Table(*(Column(head, overflow="fold") for head in heads))
     for entry in ledger.entries(project):
         row = entry.row
         interval = (
@@ -233,13 +247,9 @@ def claims() -> None:
             else f" [{row.low:.3g}, {row.high:.3g}]"
         )
         measured = "" if row is None else f"{row.value:.3g}{interval or ' (exact)'}"
-        table.add_row(
-            entry.claim.id,
-            entry.claim.paper,
-            measured.replace("[", r"\["),
-            entry.verdict,
-            row.chapter if row else "",
-        )
+        chapter = row.chapter if row else ""
+        texts = (entry.claim.id, entry.claim.paper, measured, entry.verdict, chapter)
+        table.add_row(*map(escape, texts))
     out.print(table)
     for problem in ledger.problems(project):
         err.print(f"  {problem}", markup=False)
@@ -247,6 +257,7 @@ def claims() -> None:
 
 app.command()(sweeping.sweep)
 app.command()(sweeping.results)
+app.command()(verifying.verify)
 
 
 @app.command()
@@ -258,8 +269,8 @@ def doctor() -> None:
     marks = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "missing": "[red]missing[/]"}
     diagnoses = doctors.examine(project)
     for diagnosis in diagnoses:
-        out.print(f"  {marks[diagnosis.state]} {diagnosis.subject}: ", end="")
-        out.print(diagnosis.text, markup=False, soft_wrap=True)
+        out.print(f"  {marks[diagnosis.state]} ", end="")
+        _say(f"{diagnosis.subject}: {diagnosis.text}")
     if any(diagnosis.state == "missing" for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -284,19 +295,14 @@ def data_get(
 
 
 def _given(pairs: list[str], file: Path | None) -> dict[str, Any]:
-    import yaml
+    from flatter_lib.publish import sources
 
     values: dict[str, Any] = {}
     if file is not None:
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise BookError(
-                f"--set {file}: cannot be read as YAML: {' '.join(str(error).split())}"
-            ) from None
-        if not isinstance(content, dict):
-            raise BookError(f"--set {file}: write one `name: value` a line")
-        values |= {str(name): value for name, value in content.items()}
+            values |= sources.given(file)
+        except BookError as error:
+            raise BookError(f"--set {error}") from None
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
@@ -305,23 +311,25 @@ def _given(pairs: list[str], file: Path | None) -> dict[str, Any]:
     return values
 
 
-def _own_target(
-    project: Project, chapter: Chapter, changed: dict[str, Any], profile: str, output: Path | None
-) -> Path | None:
-    """Where a run of one's own goes, or None if it is the published one."""
+def _checked(project: Project, output: Path, force: bool) -> Path:
+    """Where a run of one's own may go: a notebook, not one of the book's, and none that is there already."""
     from flatter_lib.publish import execute
 
-    if output is not None:
-        if output.suffix != ".ipynb":
-            raise BookError(f"--out {output}: an executed notebook's name ends in .ipynb")
-        if project.executed in output.resolve().parents:
-            raise BookError(
-                f"--out {output}: book/chapters holds the published notebooks; choose another folder"
-            )
-        return output
-    if not changed and profile == "laptop":
-        return None
-    return project.build / "runs" / execute.own_name(chapter, changed, profile)
+    if output.suffix != ".ipynb":
+        raise BookError(f"--out {output}: an executed notebook's name ends in .ipynb")
+    if project.executed.resolve() in output.resolve().parents:
+        raise BookError(
+            f"--out {output}: book/chapters holds the published notebooks; choose another folder"
+        )
+    there = [path.name for path in execute.written(output) if path.is_file()]
+    if there and not force:
+        raise BookError(f"--out {output}: {there[0]} is there already; --force replaces it")
+    return output
+
+
+def _say(text: str) -> None:
+    """Print a line as it is: a path may hold what looks like markup."""
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _need_data(project: Project, needing: list[Chapter]) -> None:
@@ -331,22 +339,14 @@ def _need_data(project: Project, needing: list[Chapter]) -> None:
         datasets.get(name, out)
 
 
-def _provenance(chapter: Chapter) -> dict[str, Any]:
-    import json
-
-    try:
-        found = json.loads(chapter.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _state_text(state: State) -> str:
+    from rich.markup import escape
+
     if state.fresh:
         return "[green]fresh[/]"
     named, others = state.reasons[:_REASONS], len(state.reasons) - _REASONS
     more = f"; and {others} more" if others > 0 else ""
-    return f"[yellow]stale[/]: {'; '.join(named)}{more}"
+    return f"[yellow]stale[/]: {escape('; '.join(named))}{more}"
 
 
 def _diff_style(line: str) -> str:
@@ -365,9 +365,3 @@ def _status_of(error: BookError) -> int:
     from flatter_lib.publish.project import FailedError
 
     return 1 if isinstance(error, FailedError) else 2
-
-
-def _ended(signal_number: int, frame: object) -> NoReturn:
-    for number in _INTERRUPTS:  # tidying up is not interrupted again
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + signal_number)

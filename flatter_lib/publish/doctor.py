@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from flatter_lib.publish import datasets, provenance
+from flatter_lib.publish import provenance
 from flatter_lib.publish.project import Project
 
 #: Free disk below which a new environment or a download may not fit, in GiB.
@@ -34,12 +34,13 @@ class Diagnosis:
 
 
 def examine(project: Project) -> list[Diagnosis]:
-    """Look at git, environment, kernel, data, disk, browser and GPU."""
+    """Look at git, environment, packages, kernel, data, disk, browser and GPU."""
+    absent = _absent()
     return [
         _git(project),
         *_environment(project),
-        _kernel(),
-        *_data(project),
+        _packages(absent),
+        *([] if absent else [_kernel(), *_data(project)]),
         _disk(project),
         _browser(),
         _gpu(),
@@ -73,9 +74,7 @@ def _environment(project: Project) -> Iterator[Diagnosis]:
             r"^([\w.-]+)==(\S+)", (project.root / "constraints.txt").read_text(), flags=re.MULTILINE
         )
     )
-    installed = {
-        d.name.lower().replace("_", "-"): d.version for d in metadata.distributions() if d.name
-    }
+    installed = provenance.installed()
     others = [
         f"{name} {installed[key]} (tested: {pin})"
         for name, pin in pins.items()
@@ -91,6 +90,21 @@ def _environment(project: Project) -> Iterator[Diagnosis]:
         yield Diagnosis("versions", "ok", "those that the book was tested with")
 
 
+def _absent() -> list[str]:
+    """What the book's pages and checks need, declared by this package, that is not installed."""
+    lines = metadata.requires("flatter-lib") or []
+    wanted = [line for line in lines if not re.search(r"extra == .(cluster|dev)\b", line)]
+    names = [re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in wanted]
+    return sorted(set(names) - set(provenance.installed()))
+
+
+def _packages(absent: list[str]) -> Diagnosis:
+    if not absent:
+        return Diagnosis("packages", "ok", "all that the book and its checks need")
+    cure = "python -m pip install --constraint constraints.txt --editable '.[test]'"
+    return Diagnosis("packages", "missing", f"not installed: {', '.join(absent)}; {cure}")
+
+
 def _kernel() -> Diagnosis:
     problem = provenance.kernel_problem()
     return Diagnosis(
@@ -101,6 +115,8 @@ def _kernel() -> Diagnosis:
 
 
 def _data(project: Project) -> Iterator[Diagnosis]:
+    from flatter_lib.publish import datasets
+
     needed = datasets.needed(project.chapters())
     for name, found, text in datasets.statuses():
         state = "ok" if found else "missing" if name in needed else "note"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -22,16 +23,20 @@ from nbformat import NotebookNode
 from flatter_lib.publish import freshness, provenance, sources, twins
 from flatter_lib.publish.environment import THREAD_VARIABLES as THREAD_VARIABLES
 from flatter_lib.publish.environment import environment
-from flatter_lib.publish.files import replace_json, replace_text
+from flatter_lib.publish.files import probe, replace_json, replace_text
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
+
+#: What to do where a file cannot be written.
+PERMITTED = "is there room, and may you write there?"
+CHOOSE = "choose another with --out"
 
 
 @dataclass(frozen=True)
 class Execution:
-    """A chapter just executed: its cleaned notebook, the numbers behind its figures, how it was made."""
+    """A chapter just executed: its cleaned notebook, its values, how it was made."""
 
     twin: NotebookNode
-    tables: twins.Tables
+    values: twins.Values
     provenance: dict[str, Any]
 
 
@@ -57,8 +62,9 @@ def execute(
         progress: whether to draw papermill's progress bar, cell by cell with the time left.
 
     Raises:
-        ChapterError: if a cell fails or ends its kernel.
-        BookError: if the kernel is missing or belongs to another environment.
+        ChapterError: if a cell fails, or ends its kernel or itself before the chapter's end.
+        BookError: if the chapter has no code, or the kernel is missing, belongs to another environment or does not
+            start.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -67,6 +73,8 @@ def execute(
     if problem := provenance.kernel_problem():
         raise BookError(problem)
     source = sources.read(chapter)
+    if not sources.code_cells(source):
+        raise BookError(f"{chapter.slug}: its source has no code cell: there is nothing to execute")
     inputs = freshness.inputs(project, chapter)
     values = {p.name: p.default for p in sources.parameters(source)} | dict(changed or {})
     project.executed.mkdir(parents=True, exist_ok=True)
@@ -95,9 +103,18 @@ def execute(
             ran = [cell for cell in cells if cell.metadata.papermill.start_time]
             what = "ended its kernel (was there enough memory?)"
             raise _failure(project, chapter, done, len(ran), ran[-1].source, what) from None
+        except (OSError, RuntimeError) as error:
+            said = " ".join(str(error).split())
+            raise BookError(
+                f"{chapter.slug}: it could not be executed: {said} (see flatter doctor)"
+            ) from error
+        for number, cell in enumerate(sources.code_cells(executed), start=1):
+            if what := _unfinished(cell):
+                raise _failure(project, chapter, done, number, cell.source, what)
         seconds = time.perf_counter() - start
-    twin, tables = twins.clean(executed)
-    return Execution(twin, tables, provenance.describe(project, inputs, values, seconds, threads))
+    twin, published = twins.clean(executed)
+    made = provenance.describe(project, chapter, inputs, values, seconds, threads)
+    return Execution(twin, published, made)
 
 
 def publish(chapter: Chapter, execution: Execution) -> None:
@@ -106,21 +123,52 @@ def publish(chapter: Chapter, execution: Execution) -> None:
     Raises:
         FailedError: if it cannot be written.
     """
-    with _writing(chapter.twin, "is there room, and may you write there?"):
-        replace_json(chapter.figures, execution.tables)
+    with _writing(chapter.twin, PERMITTED):
+        replace_json(chapter.values, execution.values)
         replace_text(chapter.twin, nbformat.writes(execution.twin) + "\n")
         replace_json(chapter.provenance, execution.provenance)
 
 
-def keep(target: Path, execution: Execution) -> None:
-    """Write an execution as a notebook of one's own, with its provenance beside it.
+def keep(target: Path, execution: Execution, *, force: bool = False) -> Path:
+    """Write an execution as a notebook of one's own, with its values and provenance beside it.
+
+    Args:
+        target: where to.
+        execution: what.
+        force: whether it may replace a notebook that is there; else it gets the next free number.
+
+    Returns:
+        Where it was written.
 
     Raises:
         FailedError: if it cannot be written there.
     """
-    with _writing(target, "choose another with --out"):
-        replace_text(target, nbformat.writes(execution.twin) + "\n")
-        replace_json(target.with_suffix(".provenance.json"), execution.provenance)
+    number = 1
+    own = target
+    while not force and any(path.exists() for path in written(own)):
+        number += 1
+        own = target.with_name(f"{target.stem}--{number}.ipynb")
+    notebook, values, made = written(own)
+    with _writing(own, CHOOSE):
+        replace_text(notebook, nbformat.writes(execution.twin) + "\n")
+        replace_json(values, execution.values)
+        replace_json(made, execution.provenance)
+    return own
+
+
+def written(target: Path) -> tuple[Path, Path, Path]:
+    """The files of a run of one's own: its notebook, its values and its provenance."""
+    return target, target.with_suffix(".values.json"), target.with_suffix(".provenance.json")
+
+
+def ready(target: Path, cure: str = PERMITTED) -> None:
+    """Make sure that a file can be written, before anything is executed for it.
+
+    Raises:
+        FailedError: if it cannot.
+    """
+    with _writing(target, cure):
+        probe(target)
 
 
 def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
@@ -142,9 +190,18 @@ def publish_text(project: Project, chapter: Chapter) -> None:
     stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))
     twin = twins.weave(sources.read(chapter), twins.read(chapter))
     stored["inputs"] = freshness.inputs(project, chapter)
-    with _writing(chapter.twin, "is there room, and may you write there?"):
+    with _writing(chapter.twin, PERMITTED):
         replace_text(chapter.twin, nbformat.writes(twin) + "\n")
         replace_json(chapter.provenance, stored)
+
+
+def _unfinished(cell: NotebookNode) -> str:
+    """What kept a cell from its end that did not count as an error to Jupyter, or an empty text."""
+    if any(o.output_type == "error" and o.ename == "SystemExit" for o in cell.outputs):
+        return "ended itself (SystemExit): a chapter runs to its end"
+    if cell.source.strip() and cell.execution_count is None:
+        return "was not executed: a chapter runs to its end"
+    return ""
 
 
 def _failure(
@@ -152,12 +209,16 @@ def _failure(
 ) -> ChapterError:
     """What to say of a cell that failed; the notebook up to there is put aside for reading."""
     kept = project.build / "failed" / f"{chapter.slug}.ipynb"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(done, kept)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(done, kept)
+        where = f"is kept as {kept.relative_to(project.root)}"
+    except OSError as error:
+        where = f"could not be kept in _build/failed ({error.strerror})"
     first = next((line.strip() for line in code.splitlines() if line.strip()), "")
     return ChapterError(
-        f"{chapter.slug}: cell {number} (`{first[:70]}`) {what}; the notebook up to there is kept as "
-        f"{kept.relative_to(project.root)}, the published twin is untouched"
+        f"{chapter.slug}: cell {number} (`{first[:70]}`) {what}; the notebook up to there {where}, "
+        "the published twin is untouched"
     )
 
 
@@ -186,7 +247,5 @@ def _environment(threads: int) -> Iterator[None]:
 
 def last_seconds(chapter: Chapter) -> float | None:
     """How long the chapter took when it was last executed, if that is known."""
-    try:
-        return float(json.loads(chapter.provenance.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    seconds = provenance.stored(chapter).get("seconds")
+    return seconds if isinstance(seconds, float) and math.isfinite(seconds) else None

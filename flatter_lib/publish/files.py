@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -26,6 +27,18 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def probe(path: Path) -> None:
+    """Find out whether a file could be written, and leave nothing behind.
+
+    Raises:
+        OSError: if it could not.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def replace_json(path: Path, content: Any) -> None:

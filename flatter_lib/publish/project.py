@@ -119,7 +119,7 @@ class Project:
         path = self.root / "_toc.yml"
         try:
             toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise BookError(f"_toc.yml cannot be read: {' '.join(str(error).split())}") from error
         return list(_files(toc))
 

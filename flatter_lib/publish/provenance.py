@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from flatter_lib.publish.project import Project
+from flatter_lib.publish.project import Chapter, Project
 
 PACKAGES = (
     "flatter-lib",
@@ -28,6 +29,7 @@ PACKAGES = (
 
 def describe(
     project: Project,
+    chapter: Chapter,
     inputs: Mapping[str, Any],
     parameters: Mapping[str, Any],
     seconds: float,
@@ -37,12 +39,13 @@ def describe(
 
     Args:
         project: the checkout.
+        chapter: which chapter it was.
         inputs: the hashes from :func:`flatter_lib.publish.freshness.inputs`; the only part that is tested.
         parameters: every parameter with the value it had.
         seconds: how long it ran.
         threads: how many threads each numerical library was given.
     """
-    commit, modified = _commit(project.root)
+    commit, modified = _commit(project.root, _computed_from(project, chapter, inputs))
     return {
         "inputs": dict(inputs),
         "parameters": dict(parameters),
@@ -57,24 +60,55 @@ def describe(
     }
 
 
+def installed() -> dict[str, str]:
+    """Every distribution of this environment, by its name in small letters with hyphens, and its version."""
+    found = metadata.distributions()
+    return {d.name.lower().replace("_", "-"): d.version for d in found if d.name}
+
+
 def _versions() -> dict[str, str]:
-    installed = {
-        d.name.lower().replace("_", "-"): d.version for d in metadata.distributions() if d.name
-    }
-    return {name: installed[name] for name in PACKAGES if name in installed}
+    found = installed()
+    return {name: found[name] for name in PACKAGES if name in found}
 
 
-def _commit(root: Path) -> tuple[str, bool]:
+def stored(chapter: Chapter) -> dict[str, Any]:
+    """The provenance beside a chapter's twin; empty where there is none that can be read."""
+    try:
+        found = json.loads(chapter.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _computed_from(project: Project, chapter: Chapter, inputs: Mapping[str, Any]) -> list[Path]:
+    """The files whose content an execution depends on: its source, its records, and the modules that it uses."""
+    modules = [project.root.joinpath(*name.split(".")) for name in inputs.get("modules", ())]
+    files = [file for path in modules for file in (path.with_suffix(".py"), path / "__init__.py")]
+    return [chapter.source, *files, *(project.results / name for name in inputs.get("records", ()))]
+
+
+def _commit(root: Path, files: list[Path]) -> tuple[str, bool]:
+    """The commit that a checkout is at, and whether any of these files is not as committed there."""
     head = _git(root, "rev-parse", "HEAD")
     if not head:
         return "not under version control", False
-    return head, bool(_git(root, "status", "--porcelain", "--", ".", ":!book/chapters"))
+    status = ["status", "--porcelain", "--untracked-files=all", "--", *map(str, files)]
+    return head, bool(_git(root, *status))
 
 
 def _git(root: Path, *arguments: str) -> str:
+    """What git says, whoever owns the checkout and however git is set up; empty if it fails. Changes nothing."""
+    command = ["git", "--no-optional-locks", "--literal-pathspecs", "-C", str(root)]
+    command += ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=environment,
         )
     except OSError:
         return ""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import io
+import math
+import re
+import textwrap
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import jupytext
@@ -18,6 +22,14 @@ from flatter_lib.publish.project import BookError, Chapter
 
 SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _TRUTH = {"true": True, "false": False}
+#: How a number is written: in decimal, without a leading zero, which other readers take for base eight.
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+#: What else YAML may take for something other than a text without surprising anybody.
+_PLAIN = re.compile(rf"({_FLOAT.pattern}|true|false|null|~|)", re.IGNORECASE)
+_NOTES = {"int": " (in decimal, no leading zero)", "float": " (finite, in decimal)"}
+#: Longer defaults are cut in a list of parameters.
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,10 @@ class Parameter:
         """
         try:
             return _convert(self.kind, value)
-        except (ValueError, TypeError, KeyError, OverflowError, yaml.YAMLError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, yaml.YAMLError):
             raise BookError(
                 f"{self.name}={value}: {self.name} takes a value of type {self.kind}, like {self.default!r}"
+                f"{_NOTES.get(re.sub(r'list.|]', '', self.kind), '')}"
             ) from None
 
 
@@ -54,10 +67,16 @@ def read(chapter: Chapter) -> NotebookNode:
     """The chapter's source as a notebook without outputs.
 
     Raises:
-        BookError: if the source is missing or cannot be read as a MyST notebook.
+        BookError: if the source is missing or cannot be read as a MyST notebook, or its front matter is not what
+            it may be.
     """
     try:
-        return jupytext.read(chapter.source)
+        text = chapter.source.read_text(encoding="utf-8")
+        if problem := next(_odd_front_matter(_front_matter(text)), ""):
+            raise BookError(f"{chapter.slug}: front matter: {problem}")
+        return jupytext.reads(text, fmt="md:myst")
+    except BookError:
+        raise
     except FileNotFoundError:
         raise BookError(
             f"{chapter.slug}: its source book/source/{chapter.slug}.md is missing"
@@ -94,7 +113,7 @@ def settings(
     Args:
         notebook: the chapter's source.
         profile: ``smoke``, ``laptop`` (the published values) or ``paper``.
-        given: name -> value, the value a text or an object of YAML.
+        given: name -> value, the value a text, or a list of texts.
 
     Raises:
         BookError: for an unknown profile or parameter, or a value of the wrong type.
@@ -103,9 +122,10 @@ def settings(
     values: dict[str, Any] = {**profile_values(notebook, profile), **(given or {})}
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            listing = "\n".join(f"  {p}" for p in known.values()) or "  none"
+            near = [str(known[match]) for match in get_close_matches(name, known, n=1)]
+            hint = f"; did you mean `{near[0]}`?" if near else "."
+            every = "; ".join(_brief(p) for p in known.values()) or "none"
+            listing = textwrap.fill(every, 100, initial_indent="  ", subsequent_indent="  ")
             raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:\n{listing}")
     converted = {name: known[name].convert(value) for name, value in values.items()}
     return {name: value for name, value in converted.items() if value != known[name].default}
@@ -125,6 +145,68 @@ def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
             f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
         )
     return dict(profiles[profile])
+
+
+def given(file: Path) -> dict[str, Any]:
+    """The parameters in a YAML file, each a text or lists of texts, as if typed: what they mean, their types say.
+
+    Raises:
+        BookError: if it cannot be read, or is no list of names with values.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise BookError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise BookError(f"{file}: write one `name: value` a line")
+    return {str(name): value for name, value in content.items()}
+
+
+def _front_matter(text: str) -> str:
+    """What stands between the first two lines ``---``, if the text begins with one."""
+    first, *lines = text.splitlines() or [""]
+    ends = [i for i, line in enumerate(lines) if line.rstrip() == "---"]
+    return "\n".join(lines[: ends[0]]) if first.rstrip() == "---" and ends else ""
+
+
+def _odd_front_matter(text: str) -> Iterator[str]:
+    """What a front matter may not be, each in a line; see CONTRIBUTING.md for what it may."""
+    content = yaml.safe_load(text) or {}
+    if not isinstance(content, dict):
+        yield "write `name: value` lines between the two `---`"
+        return
+    ours = content.get("flatter", {})
+    if not isinstance(ours, dict):
+        yield f"`flatter: {ours}`: write `profiles:`, `data:` or `records:` below it"
+        return
+    for name in ("data", "records"):
+        names = ours.get(name, [])
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            yield f"`{name}: {names}`: write a list of names in brackets"
+    profiles = ours.get("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
+        yield f"`profiles: {profiles}`: write each as `smoke: {{name: value}}`"
+    for written, meant in (
+        _surprises(yaml.load(text, yaml.BaseLoader)["flatter"], ours) if ours else ()
+    ):
+        yield f"`{written}` would be read as {meant!r}: write numbers in decimal, finite, and quote a text"
+
+
+def _surprises(written: Any, meant: Any) -> Iterator[tuple[str, Any]]:
+    """The scalars that YAML takes for something else than they look like: ``010``, ``1:30``, ``yes``, ``.inf``."""
+    if isinstance(meant, dict):
+        written, meant = [*written, *written.values()], [*meant, *meant.values()]
+    if isinstance(meant, list):
+        for pair in zip(written, meant, strict=True):
+            yield from _surprises(*pair)
+    elif not isinstance(meant, str) and not _PLAIN.fullmatch(written):
+        yield written, meant
+
+
+def _brief(parameter: Parameter) -> str:
+    return textwrap.shorten(
+        f"{parameter.name}: {parameter.kind} = {parameter.default!r}", _SHOWN + len(parameter.name)
+    )
 
 
 def _declared(source: str) -> list[Parameter]:
@@ -164,7 +246,7 @@ def _declared(source: str) -> list[Parameter]:
 
 def _convert(kind: str, value: Any) -> Any:
     if kind.startswith("list[") and kind.endswith("]"):
-        items = yaml.safe_load(value) if isinstance(value, str) else value
+        items = yaml.load(value, yaml.BaseLoader) if isinstance(value, str) else value
         if not isinstance(items, list):
             raise ValueError(kind)
         return [_convert(kind[5:-1], item) for item in items]
@@ -175,9 +257,13 @@ def _convert(kind: str, value: Any) -> Any:
             raise TypeError(kind)
         return value
     if kind == "bool":
-        return value if isinstance(value, bool) else _TRUTH[str(value).lower()]
-    if isinstance(value, bool):
+        return value if isinstance(value, bool) else _TRUTH[str(value).strip().lower()]
+    if isinstance(value, bool) or (kind == "int" and isinstance(value, float)):
         raise TypeError(kind)
-    if kind == "int" and isinstance(value, float):
-        raise TypeError(kind)
-    return SCALARS[kind](value)
+    written = _INT if kind == "int" else _FLOAT
+    if isinstance(value, str) and not written.fullmatch(value.strip()):
+        raise ValueError(kind)
+    number = SCALARS[kind](value)
+    if not math.isfinite(number):
+        raise ValueError(kind)
+    return number

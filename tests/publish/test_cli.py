@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -52,7 +51,6 @@ def flatter(
 ) -> Callable[..., Done]:
     """The command line, run in a published book."""
     monkeypatch.chdir(published.root)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli, "out", Console(highlight=False, width=400))
 
     def run(*arguments: str) -> Done:
@@ -102,11 +100,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 LISTING = [
-    "  runs: int = 8  how many runs",
-    "  rate: float = 0.001  the step size",
-    "  name: str = 'a # b'  what it is called",
-    "  loud: bool = False",
-    "  rates: list[float] = [0.1, 0.2]  several # rates",
+    "  runs: int = 8; rate: float = 0.001; name: str = 'a # b'; loud: bool = False; rates: list[float] =",
+    "  [0.1, 0.2]",
 ]
 
 
@@ -131,8 +126,15 @@ LISTING = [
         ("run toy --set bytes.yml", "--set bytes.yml: cannot be read as YAML: "),
         ("run toy --set list.yml", "--set list.yml: write one `name: value` a line"),
         ("run toy --set empty.yml", "--set empty.yml: write one `name: value` a line"),
-        ("run toy --set null.yml", "runs=None: runs takes a value of type int, like 8"),
-        ("run toy --set true.yml", "runs=True: runs takes a value of type int, like 8"),
+        ("run toy --set null.yml", "runs=: runs takes a value of type int, like 8"),
+        ("run toy --set true.yml", "runs=true: runs takes a value of type int, like 8"),
+        ("run toy --set octal.yml", "runs=010: runs takes a value of type int, like 8 (in decimal"),
+        ("run toy -p runs=010", "runs=010: runs takes a value of type int, like 8 (in decimal"),
+        ("run toy -p rate=inf", "rate=inf: rate takes a value of type float, like 0.001 (finite"),
+        ("run toy -p rates=[.nan]", "rates=[.nan]: rates takes a value of type list[float]"),
+        ("run toy --profile=", "no profile ''; this chapter has laptop, smoke"),
+        ("run toy --out there.ipynb", "--out there.ipynb: there.ipynb is there already; --force"),
+        ("run toy --out own.ipynb", "--out own.ipynb: own.values.json is there already; --force"),
         ("run toy --profile huge", "no profile 'huge'; this chapter has laptop, smoke"),
         ("run toy --profile paper", "no profile 'paper'; this chapter has laptop, smoke"),
         ("run toy --out own.txt", "--out own.txt: an executed notebook's name ends in .ipynb"),
@@ -161,6 +163,9 @@ def test_wrong_input_gets_one_clear_line_and_status_2(
         "empty.yml": "",
         "null.yml": "runs:",
         "true.yml": "runs: true",
+        "octal.yml": "runs: 010",
+        "there.ipynb": "mine",
+        "own.values.json": "mine",
     }.items():
         (published.root / name).write_text(text)
     (published.root / "bytes.yml").write_bytes(b"\xff\xfe\xfa")
@@ -182,7 +187,10 @@ def test_a_misspelt_parameter_is_answered_with_those_there_are(
     done = flatter("run", "toy", *given.split())
     first, *listing = done.err.splitlines()
     assert done.status == 2
-    assert first == "flatter: no parameter 'run'; did you mean runs? The chapter's parameters:"
+    assert first == (
+        "flatter: no parameter 'run'; did you mean `runs: int = 8  how many runs`? "
+        "The chapter's parameters:"
+    )
     assert listing == LISTING
 
 
@@ -224,10 +232,11 @@ def test_any_folder_of_the_checkout_serves(
     assert "toy" in flatter("chapters").out
 
 
+@pytest.mark.parametrize("content", [b"chapters: [\n", b"\xff\xfe\x00"])
 def test_a_broken_table_of_contents_is_said_in_one_line(
-    flatter: Callable[..., Done], published: Project
+    flatter: Callable[..., Done], published: Project, content: bytes
 ) -> None:
-    (published.root / "_toc.yml").write_text("chapters: [\n")
+    (published.root / "_toc.yml").write_bytes(content)
     done = flatter("chapters")
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert done.err.startswith("flatter: _toc.yml cannot be read: ")
@@ -236,7 +245,7 @@ def test_a_broken_table_of_contents_is_said_in_one_line(
 def test_help_is_quick_and_complete() -> None:
     script = (
         "import sys\n"
-        "from flatter_lib.publish.cli import main\n"
+        "from flatter_lib.__main__ import main\n"
         f"for command in [[], *([c] for c in {COMMANDS}), ['data', 'get']]:\n"
         "    sys.argv = ['flatter', *command, '--help']\n"
         "    try:\n"
@@ -268,14 +277,13 @@ def test_python_m_is_the_command(tmp_path: Path) -> None:
 # run
 
 
-@pytest.mark.parametrize("given", ["", "-p runs=8", "--profile laptop", "-p rates=[0.1,0.2]"])
 def test_run_as_published_refreshes_the_published_twin(
-    flatter: Callable[..., Done], kernel: Kernel, published: Project, given: str
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
 ) -> None:
     chapter = published.chapter("toy")
-    for path in (chapter.twin, chapter.figures, chapter.provenance):
+    for path in (chapter.twin, chapter.values, chapter.provenance):
         path.write_text("old")
-    done = flatter("run", "toy", *given.split())
+    done = flatter("run", "toy")
     assert (done.status, done.err) == (0, "")
     assert done.out.endswith(" s, published notebook refreshed\n")
     assert freshness.state(published, chapter).fresh
@@ -291,6 +299,9 @@ def test_run_as_published_refreshes_the_published_twin(
         (["--profile", "smoke", "-p", "runs=8"], {}, "toy--smoke"),
         (["--set", "own.yml"], {"runs": 4, "rate": 0.01}, "toy--laptop--runs=4,rate=0.01"),
         (["--set", "own.yml", "-p", "rate=1"], {"runs": 4, "rate": 1.0}, "toy--laptop--runs=4,rate=1.0"),
+        (["-p", "runs=8"], {}, "toy--laptop"),
+        (["--profile", "laptop"], {}, "toy--laptop"),
+        (["--set", "empty.yml"], {}, "toy--laptop"),
         (["-p", "name = a=b "], {"name": " a=b "}, "toy--laptop--name=a=b"),
         (["-p", "runs=3", "-p", "runs=5"], {"runs": 5}, "toy--laptop--runs=5"),
     ],
@@ -304,6 +315,7 @@ def test_run_with_anything_else_writes_a_run_of_ones_own(
     name: str,
 ) -> None:
     (published.root / "own.yml").write_text("runs: 4\nrate: '1e-2'\n")
+    (published.root / "empty.yml").write_text("{}\n")
     before = contents(published.book)
     done = flatter("run", "toy", *given)
     target = published.build / "runs" / f"{name}.ipynb"
@@ -314,16 +326,48 @@ def test_run_with_anything_else_writes_a_run_of_ones_own(
     assert contents(published.book) == before
 
 
+def test_a_run_of_ones_own_replaces_none(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project
+) -> None:
+    for number in ("", "--2", "--3"):
+        assert flatter("run", "toy", "-p", "runs=3").out.endswith(f"--runs=3{number}.ipynb\n")
+    (published.root / "own.ipynb").write_text("mine")
+    assert flatter("run", "toy", "--out", "own.ipynb").status == 2
+    assert (published.root / "own.ipynb").read_text() == "mine"
+    assert flatter("run", "toy", "--out", "own.ipynb", "--force").status == 0
+    assert flatter("run", "toy", "-p", "runs=3", "--force").out.endswith("--runs=3.ipynb\n")
+    assert nbformat.read(published.root / "own.ipynb", as_version=4) == kernel.gives.twin
+    assert len(list((published.build / "runs").glob("*.ipynb"))) == 3
+
+
+def test_what_was_written_meanwhile_stays(
+    flatter: Callable[..., Done],
+    kernel: Kernel,
+    published: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = published.root / "own.ipynb"
+
+    def execution(*arguments: Any, **options: Any) -> Execution:
+        own.write_text("another's")
+        return kernel.gives
+
+    monkeypatch.setattr(execute, "execute", execution)
+    assert flatter("run", "toy", "--out", "own.ipynb").out.endswith("own--2.ipynb\n")
+    assert own.read_text() == "another's"
+
+
 def test_out_says_where_a_run_goes_and_the_twin_stays(
     flatter: Callable[..., Done], kernel: Kernel, published: Project
 ) -> None:
     before = contents(published.book)
-    for target in ("own.ipynb", "new/folder/{a} {}.ipynb", "book/own.ipynb"):
+    for target in ("[c] é.ipynb", "new/folder/{a} {}[/].ipynb", "book/own.ipynb"):
         done = flatter("run", "toy", "--out", target, "--threads", "2")
         assert (done.status, done.err) == (0, "")
+        assert done.out.endswith(f"written to {target}\n")
         assert (published.root / target).is_file()
-    (published.book / "own.ipynb").unlink()
-    (published.book / "own.provenance.json").unlink()
+    for written in published.book.glob("own.*"):
+        written.unlink()
     assert contents(published.book) == before
     assert kernel.asked == [("toy", {}, 2)] * 3
 
@@ -345,16 +389,30 @@ def test_a_chapter_that_fails_gets_one_line_and_status_1(
     assert contents(published.root) == before
 
 
-def test_what_cannot_be_written_gets_one_line_and_status_1(
-    flatter: Callable[..., Done], kernel: Kernel, published: Project
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("run toy --out folder.ipynb", "folder.ipynb cannot be written: Is a directory; choose another"),
+        ("run toy --out _toc.yml/own.ipynb", "_toc.yml/own.ipynb cannot be written: Not a directory; choose"),
+        ("run toy --out dangling/own.ipynb", "dangling/own.ipynb cannot be written: "),
+        ("run toy -p runs=3", "toy--laptop--runs=3.ipynb cannot be written: Not a directory; choose"),
+        ("run toy", "toy.ipynb cannot be written: Is a directory; is there room"),
+        ("book", "index.html cannot be written: Not a directory; is there room"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_known_before_anything_is_executed(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project, given: str, why: str
 ) -> None:
-    (published.root / "own.ipynb").mkdir()
-    done = flatter("run", "toy", "--out", "own.ipynb")
-    assert done == Done(
-        1,
-        "",
-        "flatter: own.ipynb cannot be written: Is a directory; choose another with --out\n",
-    )
+    (published.root / "folder.ipynb").mkdir()
+    (published.root / "dangling").symlink_to("nowhere")
+    published.build.write_text("a file")
+    twin = published.chapter("toy").twin
+    twin.unlink()
+    twin.mkdir()
+    done = flatter(*given.split())
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert why in done.err
+    assert kernel.asked == []
 
 
 # chapters
@@ -383,6 +441,16 @@ def test_chapters_says_why_one_is_stale(
     assert row(flatter("chapters")).endswith(
         " stale: its code changed; its parameters changed; `claims` changed"
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"seconds": null, "executed": null}', '{"seconds": NaN, "executed": "[/red]"}']
+)  # fmt: skip
+def test_chapters_lists_one_whose_provenance_is_damaged(
+    flatter: Callable[..., Done], published: Project, text: str
+) -> None:
+    published.chapter("toy").provenance.write_text(text)
+    assert row(flatter("chapters")).endswith("stale: its provenance is missing or damaged")
 
 
 def test_chapters_lists_what_was_never_executed_and_what_cannot_be_read(
@@ -429,7 +497,7 @@ def test_diff_shows_what_changed_and_publishes_nothing(
     assert "-runs 8" in lines
     assert "+runs [8]" in lines
     assert lines[-2:] == [
-        "figure fig-toy: height: 1 of 2 numbers beyond rtol 0.0001; the worst, 1.6 published, is 2",
+        "fig-toy: height: 1 of 2 numbers beyond rtol 0.0001; the worst, 1.6 published, is 2",
         "if the change is meant: flatter diff toy --accept",
     ]
     assert contents(published.root) == before
@@ -445,7 +513,7 @@ def test_diff_accept_publishes_what_it_shows(
     assert "accepted, published notebook refreshed" in done.out
     chapter = published.chapter("toy")
     assert "runs [8]" in chapter.twin.read_text()
-    assert json.loads(chapter.figures.read_text()) == kernel.gives.tables
+    assert json.loads(chapter.values.read_text()) == kernel.gives.values
     assert flatter("diff", "toy").status == 0
 
 
@@ -454,8 +522,8 @@ def test_diff_accept_publishes_what_it_shows(
     [
         (lambda c: c.twin.unlink(), "toy was never executed: flatter run toy"),
         (lambda c: c.twin.write_text("half"), "toy: its executed notebook is damaged: flatter run"),
-        (lambda c: c.figures.write_text("half"), "toy: the numbers behind its figures are missing"),
-        (lambda c: c.figures.unlink(), "toy: the numbers behind its figures are missing"),
+        (lambda c: c.values.write_text("half"), "toy: its published values are missing or damaged"),
+        (lambda c: c.values.unlink(), "toy: its published values are missing or damaged"),
     ],
 )
 def test_diff_needs_a_published_twin(
@@ -477,6 +545,16 @@ def test_diff_needs_a_published_twin(
 
 def test_claims_lists_measured_values_and_verdicts(flatter: Callable[..., Done]) -> None:
     assert row(flatter("claims")) == "toy this book 1 (exact) reproduced toy"
+
+
+def test_claims_is_whole_in_a_narrow_terminal(
+    flatter: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "out", Console(highlight=False, width=40))
+    done = flatter("claims")
+    assert "…" not in done.out
+    cells = [line.split("│")[4].strip() for line in done.out.splitlines() if "│" in line]
+    assert "".join(cells) == "reproduced"
 
 
 def test_claims_says_what_keeps_the_ledger_from_closing(

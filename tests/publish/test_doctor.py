@@ -47,6 +47,7 @@ def test_a_machine_that_has_it_all(home: Project) -> None:
         ("git", "ok"),
         ("environment", "ok"),
         ("versions", "ok"),
+        ("packages", "ok"),
         ("kernel", "ok"),
         ("data, toys", "ok"),
         ("disk", "ok"),
@@ -54,7 +55,7 @@ def test_a_machine_that_has_it_all(home: Project) -> None:
         ("GPU", "ok"),
     ]
     assert found[-1].text == "Some GPU, Another GPU"
-    assert found[4].text == "the root, in /toys"
+    assert found[5].text == "the root, in /toys"
 
 
 def test_every_diagnosis_is_one_line(home: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +106,26 @@ def test_a_build_of_the_tested_version_is_that_version(
     monkeypatch.setattr(metadata, "distributions", lambda: [Installed()])
     (home.root / "constraints.txt").write_text("torch-vision==0.29.1\n")
     assert about(home, "versions").state == "ok"
+
+
+def test_a_core_install_is_told_what_it_lacks(
+    home: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["numpy>=2", 'papermill>=2; extra == "book"', 'Under_Score<2; extra == "test"']
+    lines += [
+        'nowhere; extra == "dev"',
+        'no-dask[all]; extra == "cluster"',
+        'numpy; extra == "book"',
+    ]
+    monkeypatch.setattr(metadata, "requires", lambda _: lines)
+    monkeypatch.setattr(provenance, "installed", lambda: {"numpy": "2.0"})
+    assert about(home, "packages") == Diagnosis(
+        "packages",
+        "missing",
+        "not installed: papermill, under-score; "
+        "python -m pip install --constraint constraints.txt --editable '.[test]'",
+    )
+    assert {d.subject for d in doctor.examine(home)} & {"kernel", "data, toys"} == set()
 
 
 def test_a_kernel_that_is_wrong(home: Project, monkeypatch: pytest.MonkeyPatch) -> None:

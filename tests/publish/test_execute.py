@@ -77,9 +77,7 @@ def test_an_execution_holds_outputs_numbers_and_claims(shelf: tuple[Project, Exe
     }
     claim, printed = last.outputs
     assert claim.data["text/plain"] == "claim toy: 1 (exact, scale=closed form)"
-    assert twins.claims_of(last) == [
-        {"claim": "toy", "value": 1.0, "where": {"scale": "closed form"}}
-    ]
+    assert twins.claims_of(last) == ["toy"]
     assert printed.text == "runs 8\nthreads 1\n"
     nbformat.validate(execution.twin)
 
@@ -90,11 +88,11 @@ def test_publishing_writes_the_twin_its_numbers_and_its_provenance(
     project, execution = shelf
     chapter = project.chapter("toy")
     assert nbformat.read(chapter.twin, as_version=4) == execution.twin
-    assert json.loads(chapter.figures.read_text()) == execution.tables
+    assert json.loads(chapter.values.read_text()) == execution.values
     assert json.loads(chapter.provenance.read_text()) == execution.provenance
     assert {path.name for path in project.executed.iterdir()} == {
         "toy.ipynb",
-        "toy.figures.json",
+        "toy.values.json",
         "toy.provenance.json",
     }
     assert not project.build.exists()
@@ -113,6 +111,8 @@ def test_what_was_never_executed_took_no_known_time(toy: Chapter) -> None:
     ("cell", "said"),
     [
         ("raise ValueError('no\\n way')", "raised ValueError: no way"),
+        ("import sys; sys.exit(0)", "ended itself (SystemExit): a chapter runs to its end"),
+        ("raise SystemExit", "ended itself (SystemExit): a chapter runs to its end"),
         ("os._exit(1)  # as the system does to a process that takes too much memory", "ended its kernel"),
     ],
 )  # fmt: skip
@@ -163,6 +163,46 @@ def test_a_kernel_of_another_environment_runs_nothing(
         execute.execute(project, toy)
     assert not isinstance(refused.value, FailedError)
     assert contents(project.root) == before
+
+
+def test_a_kernel_that_dies_at_its_start_is_said_in_one_line(
+    project: Project, toy: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(BookError, match=r"^toy: it could not be executed: Kernel died .*doctor\)$"):
+        execute.execute(project, toy)
+    assert not toy.twin.exists()
+
+
+def test_a_source_without_code_is_not_executed(project: Project, toy: Chapter) -> None:
+    toy.source.write_text("# Words\n")
+    with pytest.raises(BookError, match="toy: its source has no code cell: there is nothing"):
+        execute.execute(project, toy)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3, 0.6])
+def test_an_interrupt_in_the_first_second_is_one_line(
+    published: Project, temporary: Path, moment: float
+) -> None:
+    with flatter(published, "run", "toy", "-p", "runs=3", folder=temporary) as process:
+        while not interrupts_itself(process.pid):
+            time.sleep(0.001)
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)
+    assert said == ("", "flatter: interrupted; nothing half-written is left\n")
+    assert process.returncode == 130
+
+
+def interrupts_itself(pid: int) -> bool:
+    """Whether a process has its own way with SIGTERM: that is, whether the command has begun."""
+    (caught,) = [
+        line.split()[1]
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("SigCgt")
+    ]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_without_a_kernel_nothing_runs(
@@ -227,10 +267,7 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     stored = json.loads(target.with_suffix(".provenance.json").read_text())
     assert (stored["parameters"]["runs"], stored["parameters"]["rates"]) == (3, [1.0, 2.0, 3.0])
     assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 2)
-    assert {path.name for path in target.parent.iterdir()} == {
-        target.name,
-        target.with_suffix(".provenance.json").name,
-    }
+    assert {*target.parent.iterdir()} == {*execute.written(target)}
 
 
 @pytest.fixture
@@ -302,7 +339,7 @@ def test_what_cannot_be_kept_where_it_was_asked_for_is_said(
     (tmp_path / "file").write_text("a file")
     for target in (tmp_path / "folder.ipynb", tmp_path / "file" / "own.ipynb"):
         with pytest.raises(FailedError) as failed:
-            execute.keep(target, shelf[1])
+            execute.keep(target, shelf[1], force=True)
         assert str(failed.value).startswith(f"{target} cannot be written: ")
         assert str(failed.value).endswith("; choose another with --out")
     assert {path.name for path in tmp_path.iterdir()} == {"folder.ipynb", "file"}

@@ -6,12 +6,13 @@ import json
 import math
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flatter_lib.publish.files import replace_json, replace_text
+from flatter_lib.publish.files import probe, replace_json, replace_text
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -88,3 +89,25 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     finally:
         tmp_path.chmod(0o700)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_probing_finds_out_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    probe(tmp_path / "new" / "folder" / "a.txt")
+    probe(tmp_path / "file")
+    for target in ("file/a.txt", "file/b/a.txt", "dangling/a.txt", "."):
+        with pytest.raises(OSError, match="irectory"):
+            probe(tmp_path / target)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "dangling"}
+
+
+def test_probing_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: Any) -> None:
+        raise PermissionError(13, "Read-only")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(PermissionError):
+        probe(tmp_path / "a.txt")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +39,11 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def described(project: Project) -> tuple[str, bool]:
-    found = provenance.describe(project, {}, {}, 0.0, 1)
+    inputs = {
+        "modules": {"flatter_lib": "", "flatter_lib.claims": ""},
+        "records": {"toy.jsonl": ""},
+    }
+    found = provenance.describe(project, project.chapter("toy"), inputs, {}, 0.0, 1)
     return found["commit"], found["modified"]
 
 
@@ -70,26 +76,82 @@ def test_it_holds_no_path_and_no_name_of_the_machine(shelf: tuple[Project, Execu
 
 
 def test_the_device_is_the_parameter_of_that_name(project: Project) -> None:
-    assert provenance.describe(project, {}, {"device": "cuda"}, 1.0, 2)["device"] == "cuda"
+    toy = project.chapter("toy")
+    assert provenance.describe(project, toy, {}, {"device": "cuda"}, 1.0, 2)["device"] == "cuda"
 
 
 def test_without_version_control_it_says_so(project: Project) -> None:
     assert described(project) == ("not under version control", False)
 
 
-def test_the_commit_and_whether_there_were_changes(project: Project) -> None:
+@pytest.fixture
+def committed(project: Project) -> Project:
+    """A book under version control."""
     git(project.root, "init", "-q")
     assert described(project) == ("not under version control", False)  # nothing is committed yet
     git(project.root, "add", ".")
     git(project.root, "commit", "-qm", "A book")
-    commit = git(project.root, "rev-parse", "HEAD")
-    assert described(project) == (commit, False)
-    # The twins of other chapters, refreshed in the same go, are no change of what is executed.
-    project.executed.mkdir()
-    (project.executed / "toy.ipynb").write_text("{}")
-    assert described(project) == (commit, False)
-    (project.root / "_toc.yml").write_text("root: book/index\n")
-    assert described(project) == (commit, True)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("file", "modified"),
+    [
+        ("book/source/toy.md", True),
+        ("flatter_lib/claims.py", True),
+        ("flatter_lib/__init__.py", True),
+        ("book/results/toy.jsonl", True),
+        ("flatter_lib/unrelated.py", False),
+        ("book/source/other.md", False),
+        ("book/source/[t]oy.md", False),
+        ("book/chapters/toy.ipynb", False),
+        ("_toc.yml", False),
+        ("notes.txt", False),
+    ],
+)
+def test_the_commit_and_whether_what_it_was_computed_from_is_as_committed(
+    committed: Project, file: str, modified: bool
+) -> None:
+    commit = git(committed.root, "rev-parse", "HEAD")
+    assert described(committed) == (commit, False)
+    path = committed.root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text((path.read_text() if path.exists() else "") + "\n")
+    assert described(committed) == (commit, modified)
+
+
+def test_no_setting_of_git_changes_what_is_said(
+    committed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git(committed.root, "rev-parse", "HEAD")
+    (committed.results / "toy.jsonl").parent.mkdir()
+    (committed.results / "toy.jsonl").touch()
+    (tmp_path / ".gitconfig").write_text(
+        "[status]\nshowUntrackedFiles = no\nrelativePaths = true\n[color]\nui = always\n"
+        "[core]\nfsmonitor = /no/such/hook\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    before = {p: p.stat().st_mtime_ns for p in (committed.root / ".git").rglob("*")}
+    assert described(committed) == (commit, True)
+    assert {p: p.stat().st_mtime_ns for p in (committed.root / ".git").rglob("*")} == before
+
+
+def test_a_checkout_of_another_owner_is_read_all_the_same(
+    committed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git(committed.root, "rev-parse", "HEAD")
+    stranger = tmp_path / "bin" / "git"
+    stranger.parent.mkdir()
+    real = shutil.which("git")
+    stranger.write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {real} "$@"\n')
+    stranger.chmod(0o755)
+    monkeypatch.setenv("PATH", str(stranger.parent), prepend=os.pathsep)
+    asked = ["git", "-C", str(committed.root), "log"]
+    refused = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert "dubious ownership" in refused.stderr
+    assert described(committed) == (commit, False)
 
 
 def test_the_environments_own_kernel_is_right() -> None:

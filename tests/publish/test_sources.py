@@ -125,6 +125,9 @@ def test_two_parameters_cells_are_refused_and_none_is_fine() -> None:
         ("list[int]", "[1, 2]", [1, 2]),
         ("list[str]", "[a, b]", ["a", "b"]),
         ("list[bool]", "[true, False]", [True, False]),
+        ("list[str]", "[1, on, 010, 2024-01-01]", ["1", "on", "010", "2024-01-01"]),
+        ("str", "010", "010"),
+        ("int", " +8 ", 8),
     ],
 )
 def test_what_is_typed_becomes_the_parameters_type(kind: str, typed: str, expected: Any) -> None:
@@ -141,29 +144,72 @@ def test_what_is_typed_becomes_the_parameters_type(kind: str, typed: str, expect
         ("int", "8", 8),
         ("float", "1e-3", 1e-3),  # for YAML 1.1 a text
         ("float", "2", 2.0),
-        ("bool", "yes", True),
+        ("bool", "true", True),
         ("str", "'8'", "8"),
         ("list[float]", "[0, 1e-3]", [0.0, 1e-3]),
         ("list[int]", "\n- 1\n- 2", [1, 2]),
     ],
 )
 def test_a_value_from_a_file_becomes_the_parameters_type(
-    kind: str, written: str, expected: Any
+    tmp_path: Path, kind: str, written: str, expected: Any
 ) -> None:
-    assert of_kind(kind).convert(yaml.safe_load(f"x: {written}")["x"]) == expected
+    for content in (yaml.safe_load(f"x: {written}"), from_file(tmp_path, f"x: {written}")):
+        assert of_kind(kind).convert(content["x"]) == expected
+
+
+def from_file(folder: Path, text: str) -> dict[str, Any]:
+    (folder / "own.yml").write_text(text)
+    return sources.given(folder / "own.yml")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "item", ["010", "1e-3", "on", "yes", "1:30", "2024-01-01", ".inf", "0x1F", "~", "8"]
+)
+def test_a_file_means_what_typing_means(tmp_path: Path, kind: str, item: str) -> None:
+    written = f"[{item}]" if kind.startswith("list") else item
+
+    def meant(value: Any) -> Any:
+        try:
+            return of_kind(kind).convert(value)
+        except BookError:
+            return "refused"
+
+    assert meant(from_file(tmp_path, f"x: {written}")["x"]) == meant(written)
 
 
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
         ("int", ["", "abc", "1.5", "1e3", "true", True, False, 1.0, None, [1], {}]),
+        ("int", ["010", "0x10", "0o10", "1_000", "1:30", "+", "\u0661", "9" * 5000]),
         ("float", ["", "abc", "true", True, None, [1.0], {}, 10**400]),
-        ("bool", ["", "1", "yes please", 1, 0, 1.0, None, [True]]),
+        (
+            "float",
+            [
+                "inf",
+                "-inf",
+                "nan",
+                ".inf",
+                ".nan",
+                "infinity",
+                "1e999",
+                "010.5",
+                "1_0",
+                ".",
+                "e3",
+                "1:30",
+            ],
+        ),
+        ("float", [float("inf"), float("nan")]),
+        ("bool", ["", "1", "yes please", 1, 0, 1.0, None, [True], "yes", "on", "no", "y"]),
+        ("list[int]", ["[010, 020]", "[1:30]", "[0x10]", "[1, {a: 1}]", "[" * 2000]),
+        ("list[float]", ["[.inf]", "[.nan]", "[1_0]"]),
         ("str", [8, 0.5, True, None, ["a"], {}]),
         ("list[int]", ["1", "[1, 2.5]", "[1, true]", "[1", "abc", 1, None, [1, "a"], {"a": 1}]),
         ("list[float]", ["0.5", "[a]", "[true]", [[0.5]], ["x"]]),
         ("list[bool]", ["[1]", [1]]),
-        ("list[str]", ["[1]", "a"]),
+        ("list[str]", ["[[a]]", "a"]),
     ],
 )
 def test_what_is_not_of_the_type_is_refused_with_an_example(kind: str, values: list[Any]) -> None:
@@ -198,14 +244,16 @@ def test_an_unknown_parameter_is_answered_with_those_there_are(toy: Chapter) -> 
     with pytest.raises(BookError) as refused:
         sources.settings(sources.read(toy), given={"run": "3"})
     first, *listing = str(refused.value).splitlines()
-    assert first == "no parameter 'run'; did you mean runs? The chapter's parameters:"
+    assert first == (
+        "no parameter 'run'; did you mean `runs: int = 8  how many runs`? The chapter's parameters:"
+    )
     assert listing == [
-        "  runs: int = 8  how many runs",
-        "  rate: float = 0.001  the step size",
-        "  name: str = 'a # b'  what it is called",
-        "  loud: bool = False",
-        "  rates: list[float] = [0.1, 0.2]  several # rates",
+        "  runs: int = 8; rate: float = 0.001; name: str = 'a # b'; loud: bool = False; rates: list[float] =",
+        "  [0.1, 0.2]",
     ]
+    long = notebook(*(["x: list[int] = " + str(list(range(100)))]))
+    with pytest.raises(BookError, match=r"\n  x: list\[int\] = \[0, 1, 2, 3, 4, 5, \[\.\.\.\]$"):
+        sources.settings(long, given={"zzz": "3"})
     with pytest.raises(BookError, match=r"no parameter 'zzz'\. The chapter's parameters:"):
         sources.settings(sources.read(toy), given={"zzz": "3"})
     with pytest.raises(BookError, match="parameters:\n  none"):
@@ -228,7 +276,7 @@ def test_profiles_are_those_of_the_front_matter_and_laptop() -> None:
 
 def test_a_profile_is_held_to_names_and_types_like_a_person() -> None:
     cell = "runs: int = 8"
-    with pytest.raises(BookError, match="no parameter 'rums'; did you mean runs"):
+    with pytest.raises(BookError, match="no parameter 'rums'; did you mean `runs: int = 8`"):
         sources.settings(notebook(cell, profiles={"smoke": {"rums": 2}}), "smoke")
     with pytest.raises(BookError, match="runs=many: runs takes a value of type int, like 8"):
         sources.settings(notebook(cell, profiles={"smoke": {"runs": "many"}}), "smoke")
@@ -242,4 +290,44 @@ def test_a_source_that_cannot_be_read_is_named(
         sources.read(toy)
     toy.source.unlink()
     with pytest.raises(BookError, match=r"toy: its source book/source/toy\.md is missing"):
+        sources.read(toy)
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "said"),
+    [
+        ("- a\n- b", "write `name: value` lines"),
+        ("text", "write `name: value` lines"),
+        ("flatter: [1]", "`flatter: [1]`: write `profiles:`"),
+        ("flatter: 2001-01-01", "`flatter: 2001-01-01`: write"),
+        ("flatter:", "`flatter: None`: write"),
+        ("flatter: {profiles: [1]}", "`profiles: [1]`: write each as `smoke: {name: value}`"),
+        ("flatter: {profiles: {smoke: 3}}", "`profiles: {'smoke': 3}`: write each"),
+        ("flatter: {data: mnist}", "`data: mnist`: write a list of names"),
+        ("flatter: {records: [1]}", "`records: [1]`: write a list of names"),
+        ("flatter: {profiles: {smoke: {runs: 010}}}", "`010` would be read as 8: write numbers in decimal"),
+        ("flatter: {profiles: {smoke: {rates: [1, 1:30]}}}", "`1:30` would be read as 90"),
+        ("flatter: {profiles: {smoke: {loud: yes}}}", "`yes` would be read as True"),
+        ("flatter: {profiles: {on: {}}}", "`on` would be read as True"),
+        ("flatter: {profiles: {smoke: {rate: .inf}}}", "`.inf` would be read as inf"),
+        ("flatter: {profiles: {smoke: {name: 2001-01-01}}}", "`2001-01-01` would be read as datetime"),
+    ],
+)  # fmt: skip
+def test_a_front_matter_is_what_it_may_be(toy: Chapter, front_matter: str, said: str) -> None:
+    _, _, rest = toy.source.read_text().partition("flatter:\n  profiles:\n    smoke: {runs: 2}\n")
+    toy.source.write_text(f"---\n{front_matter}\n{rest}")
+    with pytest.raises(BookError) as refused:
+        sources.read(toy)
+    assert str(refused.value).startswith(f"toy: front matter: {said}")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_source_may_have_no_front_matter_and_windows_line_ends(toy: Chapter) -> None:
+    text = toy.source.read_text()
+    before = [cell.source for cell in sources.read(toy).cells]
+    for changed in (text.replace("\n", "\r\n"), text[text.index("# A toy") :]):
+        toy.source.write_bytes(changed.encode())
+        assert [cell.source for cell in sources.read(toy).cells] == before
+    toy.source.write_bytes(b"\xff\xfe\0")
+    with pytest.raises(BookError, match="toy: its source is not a MyST notebook: 'utf-8' codec"):
         sources.read(toy)
