@@ -121,6 +121,25 @@ def distinct(name: str, values: Iterable[Hashable]) -> None:
         raise ValueError(f"{name}: must be distinct, got {_shown(twice[0])} more than once")
 
 
+def fields(instance: object, **allowed: str | int | Sequence[str]) -> None:
+    """Fields of a dataclass: each with an interval of its numbers, the least of its integer, or the names it may have.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> fields(SimpleNamespace(lr=0.1, runs=0), lr="(0, inf)", runs=1)
+        Traceback (most recent call last):
+        ValueError: runs: must be an integer from 1, got 0
+    """
+    for name, what in allowed.items():
+        value = getattr(instance, name)
+        if isinstance(what, int):
+            count(name, value, what)
+        elif isinstance(what, str):
+            numbers(name, value, what)
+        else:
+            one_of(name, value, what)
+
+
 def together(**arguments: NDArray[Any]) -> list[NDArray[Any]]:
     """Arrays, broadcast against each other; the error names each with its shape."""
     try:

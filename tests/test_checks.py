@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_counts_one_and_many() -> None:
     for bad in (-1, 2**54, np.nan, [1, 1.5], ["1"]):
         with pytest.raises(ValueError, match=r"^n: must be "):
             checks.counts("n", bad)
+
+
+def test_fields_of_a_dataclass() -> None:
+    given = SimpleNamespace(lr=(0.1, 0.2), runs=2, noise="flip")
+    checks.fields(given, lr="(0, inf)", runs=2, noise=("flip", "additive"))
+    wrong: list[tuple[str, Any]] = [("lr", "[0.2, 1]"), ("runs", 3), ("noise", ("additive",))]
+    for name, allowed in wrong:
+        with pytest.raises(ValueError, match=f"^{name}: must be "):
+            checks.fields(given, **{name: allowed})
 
 
 @pytest.mark.parametrize(

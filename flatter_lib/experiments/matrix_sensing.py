@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flatter_lib import checks
 from flatter_lib.timescales import first_passage, settling_time
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ class Configuration:
     measurements: int = 50
     size: int = 10
     width: int = 6
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="(0, inf)", memory="(0, 1]", strength="[0, inf)")
+        checks.fields(self, steps=0, runs=0, seed=0)
+        if len(self.lr) != len(self.memory):
+            raise ValueError(f"memory: must be {len(self.lr)} numbers, one for each lr")
 
     @property
     def problem(self) -> MatrixSensing:

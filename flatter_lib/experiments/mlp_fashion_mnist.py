@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flatter_lib import checks
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -147,6 +149,14 @@ class Configuration:
     descent_batch: int | None = None
     device: str = "cpu"
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="(0, inf)", memory="(0, 1]", noise="[0, inf)", descent="(0, inf)")
+        checks.fields(self, steps=0, seed=0, starts=1, looks=0, images=1, test_images=1, pool=1)
+        checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
+        checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
+        if len(self.lr) != len(self.memory):
+            raise ValueError(f"memory: must be {len(self.lr)} numbers, one for each lr")
 
     @property
     def variance(self) -> float:
@@ -595,17 +605,25 @@ def passage_times(
     Args:
         middle: times of the looks, increasing, (n,).
         relative: Tr H over its start at the looks, (..., n); NaN counts as above the level.
-        level: in (0, 1).
+        level: of either.
 
     Returns:
         The time at which it first is at or below the level, and that from which it stays there, each (...); NaN where
         it does not, or not by the last look. A run that is there at the first look is timed by that.
+
+    Raises:
+        ValueError: if the level is not finite, or there are not as many numbers as looks.
 
     Examples:
         >>> middle = np.array([1.0, 10.0, 100.0, 1000.0])
         >>> passage_times(middle, np.array([[0.9, 0.3, 0.7, 0.2]]), 0.5)
         (array([4.64158883]), array([251.1886...]))
     """
+    checks.number("level", level)
+    if np.shape(relative)[-1:] != np.shape(middle):
+        raise ValueError(
+            f"relative: must end in an axis of {len(middle)} looks, got shape {np.shape(relative)}"
+        )
     value = np.where(np.isfinite(relative), relative, np.inf)
     above = value > level
     n = value.shape[-1]

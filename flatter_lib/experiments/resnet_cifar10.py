@@ -37,6 +37,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from flatter_lib import checks
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -114,6 +116,12 @@ class Configuration:
     device: str = "cpu"
     dtype: str = "float32"
     precision: str = ""
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="[0, inf)", memory="(0, 1]", strength="[0, inf)", width="(0, inf)")
+        checks.fields(self, steps=0, seed=0, batch=1, images=1, test_images=1, pool=1, probes=2)
+        checks.fields(self, interpolation_batch=1, interpolation_steps=1, seen_images=1)
+        checks.fields(self, optimizer=("sgd", "adamw"), interpolation_lr="(0, inf)")
 
     @property
     def start(self) -> Configuration:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flatter_lib import checks
 from flatter_lib.valleys.scalar import Noise, ScalarValley, simulate
 
 Floats = NDArray[np.float64]
@@ -65,6 +66,9 @@ class Configuration:
     start_residual: float = 0.0
     first_level: float = 0.36787944117144233
     settling_level: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="(0, inf)", memory="(0, 1]", strength="(0, inf)", runs=1, seed=0)
 
     @property
     def kappa(self) -> float:
@@ -208,7 +212,7 @@ def median_draws(
         (..., size) medians, independent between rows; infinite where the run at that probability never arrived.
 
     Raises:
-        ValueError: for fewer than 50 runs, or quantiles of another number.
+        ValueError: for fewer than 50 runs, no draws, or quantiles of another number or NaN.
 
     Examples:
         >>> from scipy.stats import norm
@@ -216,11 +220,13 @@ def median_draws(
         >>> bool(abs(draws.std() / (np.pi / 2 / 400) ** 0.5 - 1) < 0.03)  # the textbook's standard error of a median
         True
     """
-    kept = np.asarray(quantiles, dtype=np.float64)
-    if kept.shape[-1] != PROBABILITIES.size:
-        raise ValueError(f"quantiles: {PROBABILITIES.size} on the last axis, got {kept.shape}")
-    if runs < 50:
-        raise ValueError(f"runs: at least 50, got {runs}")
+    kept = checks.numbers("quantiles", quantiles, "[-inf, inf]")
+    if kept.shape[-1:] != (PROBABILITIES.size,):
+        raise ValueError(
+            f"quantiles: must be {PROBABILITIES.size} on the last axis, got {kept.shape}"
+        )
+    checks.count("runs", runs, 50)
+    checks.count("size", size)
     half = (runs + 1) / 2
     drawn = generator.beta(half, half, size=(*kept.shape[:-1], size))
     place = np.clip((drawn - PROBABILITIES[0]) / np.diff(PROBABILITIES)[0], 0, kept.shape[-1] - 1)

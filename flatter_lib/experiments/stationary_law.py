@@ -15,7 +15,8 @@ from itertools import product
 
 import numpy as np
 
-from flatter_lib.heavy_ball import relaxation_time, stationary_variance
+from flatter_lib import checks
+from flatter_lib.heavy_ball import is_stable, relaxation_time, stationary_variance
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Configuration:
     chains: int
     looks: int
     seed: int
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="(0, inf)", momentum="[0, 1)", curvature="(0, inf)")
+        checks.fields(self, chains=1, looks=1, seed=0)
+        if not is_stable(self.lr, self.momentum, self.curvature):
+            raise ValueError(
+                "lr: must be below 2 (1 + momentum) / curvature, where the mode is stable"
+            )
 
 
 def _settings(chains: int, looks: int, seeds: int) -> list[Configuration]:

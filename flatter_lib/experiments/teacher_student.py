@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flatter_lib import checks
 from flatter_lib.timescales import first_passage, settling_time
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ class Configuration:
     teacher_width: int = 2
     student_width: int = 10
     samples: int = SAMPLES
+
+    def __post_init__(self) -> None:
+        checks.fields(self, lr="(0, inf)", memory="(0, 1]", strength="[0, inf)")
+        checks.fields(self, steps=1, runs=1, seed=0, teacher=0)
+        if len(self.lr) != len(self.memory):
+            raise ValueError(f"memory: must be {len(self.lr)} numbers, one for each lr")
 
     @property
     def problem(self) -> TeacherStudent:

@@ -63,10 +63,8 @@ class DiagonalNetwork(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "measurements"):
-            checks.count(name, getattr(self, name))
+        checks.fields(self, inputs=1, measurements=1, seed=0)
         checks.count("sparsity", self.sparsity, most=self.inputs)
-        checks.count("seed", self.seed, 0)
         # Made now: a tensor first made within a transform of torch.func would belong to that transform.
         _ = self.targets
 

@@ -74,8 +74,7 @@ class ScalarValley:
     start: float = 1.6
 
     def __post_init__(self) -> None:
-        for name in ("target", "start"):
-            checks.number(name, getattr(self, name), "(0, inf)")
+        checks.fields(self, target="(0, inf)", start="(0, inf)")
 
     @property
     def initial(self) -> Floats:

@@ -67,10 +67,8 @@ class MatrixSensing(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns", "measurements"):
-            checks.count(name, getattr(self, name))
+        checks.fields(self, rows=1, columns=1, measurements=1, seed=0)
         checks.count("rank", self.rank, most=min(self.rows, self.columns))
-        checks.count("seed", self.seed, 0)
         if self.width is not None:
             checks.count("width", self.width, self.rank)
         values = self.singular_values

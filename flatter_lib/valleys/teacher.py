@@ -65,11 +65,8 @@ class TeacherStudent(Valley):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "teacher_width", "samples", "test_samples"):
-            checks.count(name, getattr(self, name))
-        checks.count("student_width", self.student_width, self.teacher_width)
-        checks.count("seed", self.seed, 0)
-        checks.one_of("activation", self.activation, ACTIVATIONS)
+        checks.fields(self, inputs=1, teacher_width=1, samples=1, test_samples=1, seed=0)
+        checks.fields(self, student_width=self.teacher_width, activation=list(ACTIVATIONS))
         # Made now: a tensor first made within a transform of torch.func would belong to that transform.
         _ = self.targets, self._fresh
 

@@ -194,7 +194,7 @@ def test_phase_1_is_torchs_own_descent_and_does_not_depend_on_the_company():
             half_squares(network, starts.inputs.x, starts.inputs.targets).backward()
             optimizer.step()
     torch.testing.assert_close(starts.floor[1], flatten(network), rtol=0, atol=1e-9)
-    single = starts_of(replace(SMALL, starts=1, lr=(1.0,), batch=3))
+    single = starts_of(replace(SMALL, starts=1, lr=(1.0, 2.0), batch=3))
     torch.testing.assert_close(single.floor[0], starts.floor[0], rtol=0, atol=1e-12)
 
 
@@ -250,6 +250,8 @@ def test_times_are_those_read_off_by_hand():
     np.testing.assert_allclose(settled, expected[:, 1])
     assert np.isnan(first[0])
     assert settled[1] == middle[0]
+    with pytest.raises(ValueError, match="relative: must end in an axis of 12 looks"):
+        passage_times(middle, curves[:, :-1], 0.5)
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)

@@ -88,7 +88,7 @@ def test_the_published_profile_stays_within_its_time():
 
 
 def test_bad_quantiles_are_refused():
-    with pytest.raises(ValueError, match="quantiles: 11 on the last axis, got"):
+    with pytest.raises(ValueError, match="quantiles: must be 11 on the last axis, got"):
         median_draws(np.ones(7), 128, 10, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="runs: at least 50, got 12"):
+    with pytest.raises(ValueError, match="runs: must be an integer from 50, got 12"):
         median_draws(np.ones(11), 12, 10, np.random.default_rng(0))

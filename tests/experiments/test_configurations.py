@@ -1,0 +1,37 @@
+"""A configuration that means nothing is refused when it is made, by the name of the field."""
+
+import importlib
+from dataclasses import replace
+from math import nan
+from typing import Any
+
+import pytest
+
+BAD: list[tuple[str, dict[str, Any]]] = [
+    ("stationary_law", {"seed": None}),
+    ("stationary_law", {"chains": 0}),
+    ("stationary_law", {"curvature": 1e6}),
+    ("scalar_phase", {"memory": 0.0}),
+    ("scalar_phase", {"strength": 0.0}),
+    ("matrix_sensing", {"runs": 1.5}),
+    ("matrix_sensing", {"memory": (0.5,) * 99}),
+    ("teacher_student", {"seed": None}),
+    ("teacher_student", {"memory": (0.5,) * 99}),
+    ("sparse_recovery", {"noise": "all"}),
+    ("sparse_recovery", {"lr": nan}),
+    ("mlp_fashion_mnist", {"optimizer": "adam"}),
+    ("mlp_fashion_mnist", {"kind": "flips"}),
+    ("mlp_fashion_mnist", {"phase": "floor"}),
+    ("mlp_fashion_mnist", {"memory": (0.5,) * 99}),
+    ("resnet_cifar10", {"optimizer": "adam"}),
+    ("resnet_cifar10", {"probes": 1}),
+    ("resnet_cifar10", {"seed": None}),
+]
+
+
+@pytest.mark.parametrize(("experiment", "changed"), BAD)
+def test_what_means_nothing_is_refused_by_name(experiment: str, changed: dict[str, Any]) -> None:
+    module = importlib.import_module(f"flatter_lib.experiments.{experiment}")
+    name = "lr" if "curvature" in changed else next(iter(changed))
+    with pytest.raises(ValueError, match=f"^{name}: must be "):
+        replace(module.PROFILES["smoke"][0], **changed)
