@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-threads mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-venv
+.PHONY: help book test test-threads mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-runs clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -55,8 +55,13 @@ serve: book ## Build the book and serve it to this machine only, at port 8000 (P
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-clean: ## Remove all that is built; the environment and the executed chapters stay
-	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove all that is built; the environment, the executed chapters and your own runs stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 ! -name runs -exec rm -rf {} +; fi
+	@if [ -d _build/runs ]; then echo "kept: your own runs, in _build/runs (make clean-runs removes them)"; fi
+
+clean-runs: ## Remove your own runs
+	rm -rf _build/runs
 
 clean-venv: ## Remove the environment
 	rm -rf $(VENV)

@@ -132,9 +132,10 @@ def test_the_command_is_installed() -> None:
     assert (Path(sys.prefix) / "bin" / "flatter").exists()
 
 
-def make(*arguments: str) -> str:
+def make(*arguments: str, folder: Path = ROOT) -> str:
     # Only what needs no environment: a stamp that is there would be used, one that is not would be made.
-    command = ["make", "--directory", str(ROOT), "--no-print-directory", *arguments]
+    command = ["make", "--file", str(ROOT / "Makefile"), "--directory", str(folder)]
+    command += ["--no-print-directory", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return done.stdout
@@ -156,11 +157,36 @@ def test_serving_stays_on_this_machine() -> None:
     assert "http.server --bind 127.0.0.1 " in make("--dry-run", "serve")
 
 
-def test_clean_keeps_the_environment_and_the_executed_chapters() -> None:
-    removed = make("--dry-run", "clean").split()
-    assert removed[:2] == ["rm", "-rf"]
-    assert "_build" in removed
-    assert not {"book", ".venv", "book/chapters"} & set(removed)
+def test_clean_keeps_the_environment_the_executed_chapters_and_own_runs(tmp_path: Path) -> None:
+    kept = [".venv/ready", "book/chapters/a.ipynb", "_build/runs/mine.ipynb"]
+    for name in [*kept, "_build/html/index.html", "_build/failed/a.ipynb", ".pytest_cache/a"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert "kept: your own runs, in _build/runs" in make("clean", folder=tmp_path)
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == {tmp_path / name for name in kept}
+    make("clean-runs", folder=tmp_path)
+    assert list((tmp_path / "_build").iterdir()) == []
+    assert "kept" not in make("clean", folder=tmp_path)
+
+
+def test_line_ends_are_the_same_in_every_clone(tmp_path: Path) -> None:
+    identity = ["-c", "user.name=A Reader", "-c", "user.email=reader@example.org"]
+    windows = ["-c", "core.autocrlf=true"]
+
+    def git(*arguments: str) -> None:
+        command = ["git", *identity, *windows, *arguments]
+        subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+
+    names = ["run", "a.ipynb", "a.json", "a.jsonl", "a.md", "a.py", "a.svg", "a.yml"]
+    git("init", "here")
+    here = tmp_path / "here"
+    (here / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
+    for name in names:
+        (here / name).write_bytes(b"one\ntwo\n")
+    git("-C", "here", "add", ".")
+    git("-C", "here", "commit", "-m", "A book")
+    git("clone", "here", "there")
+    assert {(tmp_path / "there" / name).read_bytes() for name in names} == {b"one\ntwo\n"}
 
 
 def test_continuous_integration_runs_what_the_readme_gives() -> None:
