@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev
 from flatter_lib.curvature import (
     gauss_newton_top_eigenvalue,
     gauss_newton_trace,
+    gauss_newton_trace_estimate,
     hutchinson_trace,
 )
 from flatter_lib.valleys.module import FromModule
@@ -177,6 +178,20 @@ def test_hutchinson_is_as_far_from_the_exact_trace_as_it_says() -> None:
     assert abs(deviations.std() - 1) < 4.5 / 400**0.5
     errors = np.array([e.error for e in estimates])
     assert float((errors**2).mean()) == pytest.approx(2 * off / probes, rel=0.1)
+
+
+def test_the_estimate_of_the_gauss_newton_trace_is_as_far_off_as_it_says() -> None:
+    network, weights, inputs, _ = example(layers=2)
+    network.load_state_dict(unflatten(network, weights))
+    exact = float(gauss_newton_trace(network, unflatten(network, weights), inputs))
+    generator = np.random.default_rng(1)
+    estimates = [
+        gauss_newton_trace_estimate(network, inputs, probes=64, generator=generator)
+        for _ in range(200)
+    ]
+    deviations = np.array([(e.value - exact) / e.error for e in estimates])
+    assert abs(deviations.mean()) < 4.5 / 200**0.5
+    assert abs(deviations.std() - 1) < 4.5 / 400**0.5
 
 
 def test_hutchinson_agrees_with_curvlinops_and_with_the_exact_trace_of_a_module() -> None:
