@@ -52,8 +52,9 @@ serve: book ## Build the book and serve it to this machine only, at port 8000 (P
 	@echo "http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-format: $(READY) ## Format the code
+format: $(READY) ## Format the code, and the chapters' sources as JupyterLab would save them
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+	@$(FLATTER) format
 
 clean: ## Remove all that is built; the environment, the executed chapters and your own runs stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

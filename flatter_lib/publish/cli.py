@@ -165,6 +165,20 @@ def diff(
         _say(f"{found.slug}: the same as published")
 
 
+@app.command("format")
+def format_sources() -> None:
+    """Write the chapters' sources as JupyterLab would save them, so that saving one there changes nothing else."""
+    from flatter_lib.publish import sources
+    from flatter_lib.publish.files import replace_text
+
+    for chapter in Project.find().chapters():
+        sources.read(chapter)
+        before = chapter.source.read_text(encoding="utf-8")
+        if (tidied := sources.tidy(before)) != before:
+            replace_text(chapter.source, tidied)
+            _say(f"{chapter.slug}: source tidied")
+
+
 @app.command()
 def book(
     fresh: Annotated[

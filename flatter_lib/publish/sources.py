@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+import nbformat
 import yaml
+from jupytext.myst import notebook_to_myst
 from nbformat import NotebookNode
 
 from flatter_lib.publish.project import BookError, Chapter
 
 SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+#: What a code cell is marked with in a source.
+LEXER = "ipython3"
 _TRUTH = {"true": True, "false": False}
 #: How a number is written: in decimal, without a leading zero, which other readers take for base eight.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -145,6 +149,28 @@ def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
             f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
         )
     return dict(profiles[profile])
+
+
+def tidy(text: str) -> str:
+    """A source in the form that jupytext gives it, so that whoever opens and saves a twin changes nothing else in it.
+
+    Metadata stand in alphabetical order, as in the file of a notebook; texts in them are one paragraph.
+    """
+    notebook = jupytext.reads(text, fmt="md:myst")
+    notebook.metadata["jupytext"] = {
+        "text_representation": {"extension": ".md", "format_name": "myst"}
+    }
+    for part in (notebook, *notebook.cells):
+        part.metadata = nbformat.from_dict(_ordered(part.metadata))
+    return str(notebook_to_myst(notebook, default_lexer=LEXER))
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def given(file: Path) -> dict[str, Any]:

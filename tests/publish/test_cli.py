@@ -31,7 +31,7 @@ from flatter_lib.publish.doctor import Diagnosis
 from flatter_lib.publish.execute import ChapterError, Execution
 from flatter_lib.publish.project import Chapter, FailedError, Project
 
-COMMANDS = ["chapters", "run", "diff", "book", "check", "data", "claims", "doctor"]
+COMMANDS = ["chapters", "run", "diff", "book", "format", "check", "data", "claims", "doctor"]
 
 Edit = Callable[[Path, str, str], None]
 
@@ -538,6 +538,18 @@ def test_diff_needs_a_published_twin(
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert done.err.startswith(f"flatter: {said}")
     assert kernel.asked == []
+
+
+# format
+
+
+def test_format_tidies_sources_and_names_them(
+    flatter: Callable[..., Done], published: Project
+) -> None:
+    source = published.chapter("toy").source
+    assert flatter("format") == Done(0, "toy: source tidied\n", "")
+    assert source.read_text() == sources.tidy(source.read_text())
+    assert flatter("format") == Done(0, "", "")
 
 
 # claims, doctor, data

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jupytext.cli
 import nbformat
 import pytest
 import yaml
 from nbformat import NotebookNode
 
 from flatter_lib.publish import sources
-from flatter_lib.publish.project import BookError, Chapter
+from flatter_lib.publish.project import BookError, Chapter, Project
 
 KINDS = ["int", "float", "bool", "str", "list[int]", "list[float]", "list[str]", "list[bool]"]
 
@@ -331,3 +334,33 @@ def test_a_source_may_have_no_front_matter_and_windows_line_ends(toy: Chapter) -
     toy.source.write_bytes(b"\xff\xfe\0")
     with pytest.raises(BookError, match="toy: its source is not a MyST notebook: 'utf-8' codec"):
         sources.read(toy)
+
+
+def test_saving_a_twin_elsewhere_changes_nothing_in_a_tidy_source(
+    project: Project, toy: Chapter, pretend: Callable[[Project, Chapter], None]
+) -> None:
+    toy.source.write_text(sources.tidy(toy.source.read_text()))
+    assert sources.tidy(toy.source.read_text()) == toy.source.read_text()
+    settings = Path(__file__).parents[2] / "jupytext.toml"
+    (project.root / settings.name).write_text(settings.read_text())
+    pretend(project, toy)
+    twin = nbformat.read(toy.twin, as_version=4)
+    twin.metadata["jupytext"] = {"default_lexer": sources.LEXER}
+    nbformat.write(twin, toy.twin)
+    before = toy.source.read_bytes(), toy.twin.read_bytes()
+    for newer, older in ((toy.source, toy.twin), (toy.twin, toy.source)):
+        os.utime(older, (1, 1))
+        os.utime(newer, (2, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            jupytext.cli.jupytext(["--sync", "--quiet", str(toy.twin)])
+        assert (toy.source.read_bytes(), toy.twin.read_bytes()) == before
+
+
+def test_tidying_changes_nothing_that_is_read(toy: Chapter) -> None:
+    before = sources.read(toy)
+    toy.source.write_text(sources.tidy(toy.source.read_text()))
+    after = sources.read(toy)
+    assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
+    assert after.metadata["flatter"] == before.metadata["flatter"]
+    assert "caption: A line.\n" in toy.source.read_text()
