@@ -80,16 +80,16 @@ def test_plateau_exponent_is_the_slope_of_random_starts():
 
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_descent_exponent_is_that_of_gradient_descent(orthogonal):
-    sigma, lr, sizes = np.array([1.0, 0.85]), 0.3, np.array([1e-40, 1e-70])
+    sigma, lr, sizes = np.array([2.0, 1.7]), 0.15, np.array([1e-40, 1e-70])
     draws = np.random.default_rng(0).standard_normal((2, 2))
     U = sizes[:, None, None] * (np.linalg.qr(draws)[0] if orthogonal else draws)
     near = np.full(2, inf)
     for _ in range(900):
         W = U @ U.swapaxes(1, 2)
-        near = np.minimum(near, np.linalg.norm(W - np.diag([1.0, 0.0]), axis=(1, 2)))
+        near = np.minimum(near, np.linalg.norm(W - np.diag([2.0, 0.0]), axis=(1, 2)))
         U = U + lr * (sigma[:, None] * U - W @ U)
     [slope] = np.diff(np.log(near)) / np.diff(np.log(sizes))
-    assert slope == pytest.approx(descent_exponent(1.0, 0.85, lr, orthogonal=orthogonal), rel=0.01)
+    assert slope == pytest.approx(descent_exponent(*sigma, lr, orthogonal=orthogonal), rel=0.01)
 
 
 def test_descent_exponent_becomes_that_of_the_flow():
