@@ -49,14 +49,21 @@ ChapterName = Annotated[
 
 def main() -> None:
     """Run the command line with the exit status it promises."""
-    if root := os.environ.get("FLATTER_DATA"):
-        # Chapters run in a folder of their own, where a relative path would mean another place.
-        os.environ["FLATTER_DATA"] = os.path.abspath(os.path.expanduser(root))  # noqa: PTH100, PTH111
     try:
+        if root := os.environ.get("FLATTER_DATA"):
+            # Chapters run in a folder of their own, where a relative path would mean another place.
+            os.environ["FLATTER_DATA"] = str(_folder(root))
         app(standalone_mode=True)
     except BookError as error:
         err.print(f"flatter: {error}", markup=False)
         sys.exit(_status_of(error))
+
+
+def _folder(root: str) -> Path:
+    try:
+        return Path(root).expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise BookError(f"FLATTER_DATA={root} names no folder: {error}") from None
 
 
 @app.command()

@@ -52,7 +52,8 @@ def listing(console: Console) -> None:
         console.print(name, style="bold")
         for head, line in lines.items():
             console.print(f"  {head:9} {line}", markup=False, soft_wrap=True)
-    console.print(f"data root: {data.data_root()} (set FLATTER_DATA for another)", soft_wrap=True)
+    root = f"data root: {data.data_root()} (set FLATTER_DATA for another)"
+    console.print(root, markup=False, soft_wrap=True)
 
 
 def get(name: str, console: Console) -> None:

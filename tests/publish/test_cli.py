@@ -221,6 +221,15 @@ def test_outside_a_checkout_every_command_says_where_to_be(
     )
 
 
+def test_a_data_root_that_is_none_is_said_in_one_line(
+    flatter: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLATTER_DATA", "~no-such-user/data")
+    done = flatter("chapters")
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("flatter: FLATTER_DATA=~no-such-user/data names no folder: ")
+
+
 @pytest.mark.parametrize("folder", ["book", "book/chapters", "flatter_lib"])
 def test_any_folder_of_the_checkout_serves(
     flatter: Callable[..., Done],

@@ -60,7 +60,7 @@ def test_the_listing_names_every_data_set_and_the_root(
 ) -> None:
     statuses = {"mnist": DataError("it is missing")}
     monkeypatch.setattr(data, "status", lambda dataset, watch: statuses.get(dataset.name, HERE))
-    monkeypatch.setenv("FLATTER_DATA", str(tmp_path))
+    monkeypatch.setenv("FLATTER_DATA", str(tmp_path / "[c]"))
     datasets.listing(console)
     lines = text(console).splitlines()
     for dataset in data.catalogue():
@@ -73,7 +73,7 @@ def test_the_listing_names_every_data_set_and_the_root(
             assert lines[at + 3] == "  not here  it is missing"
         else:  # in one piece, however long it is
             assert lines[at + 3].startswith(f"  found     a copy, in {HERE.folder}; passed over")
-    assert lines[-1] == f"data root: {tmp_path} (set FLATTER_DATA for another)"
+    assert lines[-1] == f"data root: {tmp_path / '[c]'} (set FLATTER_DATA for another)"
 
 
 def test_a_data_set_that_is_not_known_is_answered_with_those_that_are(console: Console) -> None:
