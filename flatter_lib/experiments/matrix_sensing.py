@@ -230,7 +230,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 
 #: What other rounding may change: under strong noise one run of forty grows apart. Numbers have four digits, of which
 #: the last may turn.
-HELD: Mapping[str, Mapping[str, float] | None] = {"": {"rtol": 2e-3, "share": 0.9}}
+HELD: Mapping[str, Mapping[str, Any] | None] = {"": {"rtol": 2e-3, "share": 0.95}}
 
 
 class Flattest(NamedTuple):

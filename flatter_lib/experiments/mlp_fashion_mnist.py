@@ -412,8 +412,18 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": [_at_full_size(c) for c in _profile()],
 }
 
-HELD: Mapping[str, Mapping[str, float] | None] = {
+#: What other rounding may change: nothing before the noise is on; one look of thirty, of runs that are about to leave
+#: the floor; and three ends of ten, after which they come to rest elsewhere. Numbers have four digits, of which the
+#: last may turn. How the images came here is no measurement.
+HELD: Mapping[str, Mapping[str, Any] | None] = {
     "data.source": None,
+    "start": {"rtol": 2e-3},
+    "trace": {"rtol": 2e-3, "share": 0.8},
+    "loss": {"rtol": 2e-3, "share": 0.8},
+    "accuracy": {"rtol": 2e-3, "share": 0.8},
+    "diverged": {"rtol": 2e-3, "share": 0.9},
+    "arrival": {"rtol": 2e-3, "share": 0.8},
+    "rest": {"rtol": 2e-3, "share": 0.5},
 }
 
 

@@ -155,7 +155,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 }
 
 #: Times, and numbers of runs: rounding errors stay small in this valley, and no time depends on them.
-HELD: Mapping[str, Mapping[str, float] | None] = {"": {}}
+HELD: Mapping[str, Mapping[str, Any] | None] = {"": {}}
 
 
 def run(configuration: Configuration) -> Mapping[str, Any]:

@@ -319,7 +319,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 
 #: What other rounding may change. Runs stay together until one of them is near a saddle: then entries that lie
 #: outside the support grow apart, in one run of fifty before its times are known, in one of ten before it ends.
-HELD: Mapping[str, Mapping[str, float] | None] = {
+HELD: Mapping[str, Mapping[str, Any] | None] = {
     "": {"rtol": 1e-3, "share": 0.95},
     "outside": {"rtol": 1e-3, "share": 0.8},
     "error": {"rtol": 1e-3, "share": 0.8},

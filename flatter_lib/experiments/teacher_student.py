@@ -314,12 +314,16 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": _profile(runs=512, few=128, teachers=8 * TEACHERS),
 }
 
-#: What other rounding may change: few clocks, but what a run is long after it has settled, where the noise goes on to
-#: move it along the flat end, in one run of five and more. Numbers have four digits, of which the last may turn.
-HELD: Mapping[str, Mapping[str, float] | None] = {
+#: What other rounding may change: little of `relu`. In long runs of `erf` under weak noise up to a third of the runs
+#: settles at another time, and long after that, where the noise goes on to move them along the flat end, nearly all
+#: have grown apart. Numbers have four digits, of which the last may turn.
+HELD: Mapping[str, Mapping[str, Any] | None] = {
     "": {"rtol": 2e-3, "share": 0.9},
-    "late_excess": {"rtol": 2e-3, "share": 0.5},
-    "late_error": {"rtol": 2e-3, "share": 0.5},
+    "settling": {"rtol": 2e-3, "share": 0.75},
+    "error_settling": {"rtol": 2e-3, "share": 0.6},
+    "late_excess": {"rtol": 2e-3, "share": 0.3},
+    "late_error": {"rtol": 2e-3, "share": 0.3},
+    "curve": {"rtol": 2e-3, "share": 0.8},
 }
 
 

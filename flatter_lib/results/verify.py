@@ -53,11 +53,14 @@ class Rule:
         rtol: entries a and b are equal if they differ by at most ``atol + rtol * abs(a)``.
         atol: see there.
         share: of the entries, that must be equal.
+        common: a field of the configurations; records that agree in it share an accident, such as a start that is
+            itself the end of chaotic motion, and are one cell together.
     """
 
     rtol: float = 1e-9
     atol: float = 0.0
     share: float = 1.0
+    common: str = ""
 
     def __post_init__(self) -> None:
         checks.number("rtol", self.rtol, "[0, inf)")
@@ -92,7 +95,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    pairs: Iterable[tuple[Record, Record]], held: Mapping[str, Mapping[str, float] | None]
+    pairs: Iterable[tuple[Record, Record]], held: Mapping[str, Mapping[str, Any] | None]
 ) -> dict[str, Verdict]:
     """Judge runs that were made again.
 
@@ -161,7 +164,8 @@ def _verdict(rule: Rule, column: Sequence[tuple[Record, tuple[int, ...], Any, An
     sign = np.where(equal | (late_a == late_b), 0, np.where(late_b > late_a, 1, -1))
     cells: dict[tuple[str, tuple[int, ...]], int] = defaultdict(int)
     for (record, at, _, _), s in zip(column, sign.tolist(), strict=True):
-        cells[record.key, at[:1] if len(at) > 1 else ()] += s
+        own = record.key, at[:1] if len(at) > 1 else ()
+        cells[(str(record.configuration[rule.common]), ()) if rule.common else own] += s
     p = sign_test(cells.values())
     share = float(equal.mean())
     worst = int(np.argmax(np.where(equal, -1.0, deviation)) if share < 1 else deviation.argmax())

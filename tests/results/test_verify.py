@@ -48,7 +48,7 @@ def records(values: Any, name: str = "time") -> list[Record]:
     ]
 
 
-def verdict(old: Any, new: Any, rule: dict[str, float] | None = None) -> Any:
+def verdict(old: Any, new: Any, rule: dict[str, Any] | None = None) -> Any:
     pairs = zip(records(old), records(new), strict=True)
     return judge(pairs, {} if rule is None else {"time": rule})["time"]
 
@@ -113,8 +113,15 @@ def test_entries_of_a_cell_count_once() -> None:
     late = np.where(np.arange(64) < 20, 1.5, 1.0)
     in_one, in_all = old.copy(), old * late
     in_one[0, 7] = late
-    assert verdict(old, in_one, SHARE | {"share": 0.5}).p == 1
-    assert verdict(old, in_all, SHARE | {"share": 0.5}).p < LEVEL
+    half: dict[str, Any] = SHARE | {"share": 0.5}
+    assert verdict(old, in_one, half).p == 1
+    assert verdict(old, in_all, half).p < LEVEL
+    assert verdict(np.ones((64, 64)), in_all[0], half).p < LEVEL  # a cell in each record
+    pairs = [
+        (replace(a, configuration=(c := {"seed": i % 4, "i": i})), replace(b, configuration=c))
+        for i, (a, b) in enumerate(zip(records(old[0]), records(in_all[0]), strict=True))
+    ]
+    assert judge(pairs, {"time": half | {"common": "seed"}})["time"].p == 2 * 0.5**4
 
 
 @pytest.mark.parametrize(("more", "fewer"), [(0, 0), (3, 3), (12, 2), (2000, 1500)])
@@ -124,7 +131,7 @@ def test_sign_test_against_the_binomial_law(more: int, fewer: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"rtol": -1}, {"atol": math.nan}, {"share": 0}, {"share": 1.1}])
-def test_a_rule_that_is_none(wrong: dict[str, float]) -> None:
+def test_a_rule_that_is_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: must be in"):
         Rule(**wrong)
 
