@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from flatter_lib import checks
 from flatter_lib.checks import Floats
+from flatter_lib.nqm.exact import RANGES
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
 
@@ -79,7 +81,8 @@ def sampled_risk(
     r"""The losses at the end of some simulated runs, each from a start of its own.
 
     Args:
-        model: the model; every multiplicity counts as that many times the loss of one weight.
+        model: the model; every multiplicity counts as that many times the loss of one weight, and a flat mode, which
+            has no inverse power, is not preconditioned.
         steps: how many.
         lr: :math:`\alpha`.
         batch_size: :math:`B`.
@@ -92,17 +95,23 @@ def sampled_risk(
     Returns:
         (runs,) losses, whose expectation is the risk.
 
+    Raises:
+        ValueError: if an argument is out of its range.
+
     Examples:
         >>> model = NoisyQuadratic([1.0], [1.0])
         >>> losses = sampled_risk(model, 9, 0.5, 1.0, runs=4000, generator=np.random.default_rng(0))
         >>> bool(abs(losses.mean() - 1 / 6) < 5 * losses.std() / 4000**0.5)
         True
     """
-    shape = (runs, model.curvature.size)
-    preconditioner = model.curvature**-preconditioning
+    settings = {"lr": lr, "batch_size": batch_size, "momentum": momentum, "averaging": averaging}
+    for name, value in {**settings, "preconditioning": preconditioning}.items():
+        checks.number(name, value, RANGES[name])
+    shape = (checks.count("runs", runs), model.curvature.size)
+    preconditioner = np.where(model.curvature > 0, model.curvature, 1.0) ** -preconditioning
     weight = np.sqrt(model.initial) * generator.standard_normal(shape)
     average, buffer = weight.copy(), np.zeros(shape)
-    for _ in range(steps):
+    for _ in range(checks.count("steps", steps, 0)):
         noise = np.sqrt(model.noise / batch_size) * generator.standard_normal(shape)
         buffer = momentum * buffer + preconditioner * (model.curvature * weight + noise)
         weight = weight - lr * buffer

@@ -305,3 +305,12 @@ def test_nonsense_is_refused_by_name(arguments: dict[str, object], message: str)
     given = {"steps": 1, "lr": 0.1, "batch_size": 1.0} | arguments
     with pytest.raises(ValueError, match=message):
         risk(NoisyQuadratic([1.0], [1.0]), **given)  # type: ignore[arg-type]
+
+
+def test_a_simulation_checks_its_arguments_and_leaves_flat_modes_alone() -> None:
+    model, generator = NoisyQuadratic([1.0, 0.0], [1.0, 0.0]), np.random.default_rng(0)
+    assert np.isfinite(
+        sampled_risk(model, 2, 0.1, 1.0, preconditioning=0.5, runs=2, generator=generator)
+    ).all()
+    with pytest.raises(ValueError, match=r"batch_size: must be in \(0, inf\], got -1"):
+        sampled_risk(model, 2, 0.1, -1.0, runs=2, generator=generator)
