@@ -18,6 +18,7 @@ from flatter_lib.publish.project import BookError, FailedError, Project
 if TYPE_CHECKING:
     from flatter_lib.sweep.driver import Plan, Report
     from flatter_lib.sweep.pools import Pool
+    from flatter_lib.sweep.progress import Display
 
 ExperimentName = Annotated[
     str, typer.Argument(help="An experiment's name, as `flatter results` lists it.")
@@ -65,9 +66,9 @@ def sweep(
         if dry_run:
             _list(out, driver.plan(found, profile, records, renew), workers)
             return
-        report = driver.sweep(
-            found, profile, records, _pool(workers, scheduler), Display(err), renew
-        )
+        display = Display(err)
+        pool = _pool(workers, scheduler, display)
+        report = driver.sweep(found, profile, records, pool, display, renew)
     _say(out, err, report, records.path)
     if report.failures:
         raise typer.Exit(1)
@@ -80,6 +81,7 @@ def results(
     """List the experiments, and of each profile how many runs have a record."""
     from rich.table import Table
 
+    from flatter_lib.results.records import few
     from flatter_lib.results.store import Store
     from flatter_lib.sweep import driver, experiment
     from flatter_lib.sweep.progress import duration
@@ -92,7 +94,7 @@ def results(
             found = experiment.find(each)
             for profile in experiment.PROFILES:
                 todo = driver.plan(found, profile, Store(_folder(store, profile), each))
-                problems |= dict.fromkeys(todo.damaged)
+                problems |= dict.fromkeys(few(todo.damaged))
                 table.add_row(
                     each if profile == "smoke" else "",
                     profile,
@@ -131,9 +133,11 @@ def _folder(store: Path | None, profile: str) -> Path:
     return project.build / "sweeps" if profile == "smoke" else project.results
 
 
-def _pool(workers: int, scheduler: str) -> Callable[[], AbstractContextManager[Pool]]:
+def _pool(
+    workers: int, scheduler: str, display: Display
+) -> Callable[[], AbstractContextManager[Pool]]:
     if scheduler:
-        if not re.fullmatch(r"\w+://.+:\d+", scheduler):
+        if not re.fullmatch(r"tcp://.+:\d+", scheduler):
             raise BookError(
                 f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
             )
@@ -143,7 +147,7 @@ def _pool(workers: int, scheduler: str) -> Callable[[], AbstractContextManager[P
             raise BookError(
                 "--scheduler needs Dask: python -m pip install 'dask[distributed]' in this environment"
             ) from None
-        return lambda: cluster(scheduler)
+        return lambda: cluster(scheduler, display.say)
     from flatter_lib.sweep.pools import local
 
     return lambda: local(workers)
@@ -151,10 +155,11 @@ def _pool(workers: int, scheduler: str) -> Callable[[], AbstractContextManager[P
 
 def _list(out: Console, todo: Plan, workers: int) -> None:
     from flatter_lib.results.record import configuration_of
+    from flatter_lib.results.records import few
     from flatter_lib.sweep.progress import duration
 
-    for line in todo.damaged:
-        out.print(f"  damaged: {line}", markup=False, soft_wrap=True)
+    for line in few(todo.damaged):
+        out.print(f"  not read: {line}", markup=False, soft_wrap=True)
     for key, cost in todo.waiting.items():
         fields = configuration_of(todo.wanted[key])
         said = ", ".join(f"{name}={value}" for name, value in fields.items())

@@ -1,26 +1,28 @@
-"""Runs on a Dask cluster, through joblib's Dask backend."""
+"""Runs on a Dask cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from distributed import Client
-from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
-from joblib import Parallel, delayed  # type: ignore[import-untyped]
-from joblib._dask import DaskDistributedBackend  # type: ignore[import-untyped]
 
 from flatter_lib.sweep.experiment import SweepError
-from flatter_lib.sweep.pools import Pool, WorkersDiedError, drained
+from flatter_lib.sweep.pools import Pool, WorkersDiedError
+from flatter_lib.sweep.progress import duration
 from flatter_lib.sweep.worker import Outcome, Task, attempt
 
-#: Seconds in which a scheduler must answer, and the first worker join it.
-ANSWER, JOIN = 10, 30
-#: Seconds between two looks at the connection.
+#: Seconds in which a scheduler must answer, its first worker join, and another when the last is gone.
+ANSWER, JOIN, LEFT = 10, 30, 600
+#: Seconds between two looks at the cluster.
 LOOK = 0.5
 
 
@@ -29,11 +31,13 @@ class Cluster:
 
     Args:
         address: the scheduler's.
+        say: says a line.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.workers = 1
+    def __init__(self, address: str, say: Callable[[str], None]) -> None:
+        self.address, self.say = address, say
+        self.workers = 0
+        self._without = math.inf  # since when there is no worker
 
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """See :class:`flatter_lib.sweep.pools.Pool`.
@@ -47,35 +51,84 @@ class Cluster:
         except (OSError, ValueError) as error:
             raise self._lost("cannot be reached") from error
         try:
-            self.workers = self._joined(client)
-            parallel = Parallel(backend=_Backend(client=client), return_as="generator_unordered")
-            yield from drained(parallel, (delayed(attempt)(task) for task in tasks))
+            yield from self._made(client, iter(tasks))
         except KilledWorker as error:
             raise WorkersDiedError("workers of the cluster were killed") from error
         except (SweepError, GeneratorExit):
             raise
+        except (OSError, CancelledError) as error:
+            raise self._lost("is gone") from error
         except Exception as error:
-            if client.status != "running" or isinstance(error, CommClosedError):
-                raise self._lost("is gone") from error
             raise SweepError(f"the cluster cannot make the runs: {error!r}") from error
         finally:
             client.close(timeout=1)
 
-    def _joined(self, client: Any) -> int:
-        """How many workers there are, once there is one."""
-        with contextlib.suppress(TimeoutError):
-            client.wait_for_workers(1, timeout=JOIN)
-        threads = client.nthreads()
+    def _made(self, client: Any, tasks: Iterator[Task]) -> Iterator[Outcome]:
+        """The outcomes of tasks, of which there is one under way and one waiting for each worker."""
+        done: SimpleQueue[Any] = SimpleQueue()
+        flying: set[Any] = set()
+        looked = -math.inf
+        while True:
+            if time.monotonic() - looked > LOOK:
+                self._look(client)
+                looked = time.monotonic()
+            free = 2 * max(self.workers, 1) - len(flying)
+            for task in itertools.islice(tasks, max(free, 0)):
+                future = client.submit(attempt, task, pure=False)
+                future.add_done_callback(done.put)
+                flying.add(future)
+            if not flying:
+                return
+            try:
+                future = done.get(timeout=LOOK)
+            except Empty:
+                continue
+            try:
+                outcome = future.result(timeout=ANSWER)
+            except TimeoutError:  # lost with its worker, and made again
+                future.add_done_callback(done.put)
+                continue
+            flying.remove(future)
+            yield outcome
+
+    def _look(self, client: Any) -> None:
+        """See which workers there are, and say so when the last is gone and when another comes.
+
+        Raises:
+            SweepError: if the scheduler is gone, no worker has come for long, or one makes several runs at once.
+        """
+        if client.status != "running":
+            raise self._lost("is gone")
+        try:
+            threads = client.nthreads(callback_timeout=ANSWER)
+        except TimeoutError as error:
+            raise self._lost("does not answer") from error
         if not threads:
-            raise SweepError(
-                f"no worker has joined the scheduler at {self.address}: start some with "
-                f"`dask worker {self.address} --nworkers 1 --nthreads 1`"
-            )
+            self._wait()
+            return
+        if self._without < math.inf:
+            self._without = math.inf
+            self.say(f"a worker has joined {self.address}: the sweep goes on")
         if max(threads.values()) > 1:
             raise SweepError(
                 f"a worker of {self.address} makes several runs in one process: start it with `--nthreads 1`"
             )
-        return len(threads)
+        self.workers = len(threads)
+
+    def _wait(self) -> None:
+        limit = LEFT if self.workers else JOIN
+        start = f"start some with `dask worker {self.address} --nworkers 1 --nthreads 1`"
+        if self._without == math.inf:
+            self._without = time.monotonic()
+            self.say(
+                f"no worker is at {self.address}: waiting {duration(limit)} for one; {start}, or end this with Ctrl-C: "
+                "finished runs are kept"
+            )
+        if time.monotonic() - self._without > limit:
+            raise SweepError(
+                f"no worker has joined the scheduler at {self.address} in {duration(limit)}: finished runs are kept; "
+                f"{start}, then this again"
+            )
 
     def _lost(self, what: str) -> SweepError:
         return SweepError(
@@ -84,52 +137,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(address: str) -> Iterator[Pool]:
+def cluster(address: str, say: Callable[[str], None]) -> Iterator[Pool]:
     """The workers of a Dask scheduler, which stay when the sweep ends."""
     # What goes wrong is said in one line; Dask's own loggers would say it in hundreds.
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield Cluster(address)
+        yield Cluster(address, say)
     finally:
         logging.disable(before)
-
-
-class _Backend(DaskDistributedBackend):  # type: ignore[misc]
-    """joblib's backend, which would wait for ever where a cluster gives up a task or the scheduler dies.
-
-    With a single worker joblib would make the runs in its own process, so that worker counts as two.
-    """
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        """How many tasks are handed out at once, by half."""
-        return max(2, int(super().effective_n_jobs(n_jobs)))
-
-    def start_call(self) -> None:
-        """Begin to collect results, and to watch the connection."""
-        super().start_call()
-        self.client.loop.add_callback(self._watch)
-
-    async def _watch(self) -> None:
-        while self._continue:
-            if self.client.status != "running":
-                for callback in list(self._callbacks.values()):
-                    callback(CommClosedError("the connection to the scheduler is lost"))
-            await asyncio.sleep(LOOK)
-
-    def submit(self, func: Any, callback: Callable[[Any], None]) -> Any:
-        """Hand out a task; its callback gets the exception if the cluster gives it up."""
-        future = super().submit(func, callback)
-
-        def given_up(done: Any) -> None:
-            if done.exception() is not None:
-                callback(done.exception())
-
-        future.add_done_callback(given_up)
-        return future
-
-    def retrieve_result_callback(self, out: Any) -> Any:
-        """What a callback was given, raised if it is an exception."""
-        if isinstance(out, BaseException):
-            raise out
-        return super().retrieve_result_callback(out)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flatter_lib.results.record import Record, configuration_of, encode
+from flatter_lib.results.records import few
 from flatter_lib.results.store import Store
 from flatter_lib.sweep.experiment import Experiment, SweepError
 from flatter_lib.sweep.pools import Pool, WorkersDiedError
@@ -41,7 +42,7 @@ class Plan:
         waiting: key -> estimated seconds on one core, of those to run, the longest first.
         failed: how many of these failed the last time.
         stale: how many records of the profile were made by other code.
-        damaged: what is wrong with each damaged record.
+        damaged: of each line that cannot be read, where it is and why.
     """
 
     experiment: Experiment
@@ -126,8 +127,8 @@ def sweep(
     try:
         with store.working() as alone:
             todo = plan(experiment, profile, store, renew)
-            for line in todo.damaged:
-                display.say(f"{line}: left out, and measured again if the profile has it")
+            for line in few(todo.damaged):
+                display.say(f"{line}: kept, not read, and measured again if the profile has it")
             if not todo.waiting:
                 return Report(len(todo.wanted))
             with workers() as pool:
@@ -205,7 +206,7 @@ class _Sweep:
                 self.meter.finished(self.plan.waiting[key])
                 continue
             self.flying.add(key)
-            self.meter.running = len(self.flying)
+            self.meter.running, self.meter.workers = len(self.flying), max(self.pool.workers, 1)
             configuration = self.plan.wanted[key]
             fields = {
                 f.name: getattr(configuration, f.name) for f in dataclasses.fields(configuration)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -113,17 +112,15 @@ def find(name: str) -> Experiment:
     """
     dotted = name if "." in name else f"{experiments.__name__}.{name}"
     try:
-        known = importlib.util.find_spec(dotted) is not None
-    except ModuleNotFoundError:
-        known = False
-    if not known:
-        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
-        raise UnknownError(
-            f"no experiment {name!r}; did you mean {' or '.join(near)}? (`flatter results` lists them)"
-        )
-    try:
+        if not all(part.isidentifier() for part in dotted.split(".")):
+            raise ModuleNotFoundError(name=dotted)
         module = importlib.import_module(dotted)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{dotted}.".startswith(f"{error.name}."):
+            near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
+            raise UnknownError(
+                f"no experiment {name!r}; did you mean {' or '.join(near)}? (`flatter results` lists them)"
+            ) from None
         raise SweepError(f"{dotted} cannot be imported: {type(error).__name__}: {error}") from error
     wanted = ("Configuration", "PROFILES", "run", "cost")
     if missing := [part for part in wanted if not hasattr(module, part)]:
@@ -131,7 +128,7 @@ def find(name: str) -> Experiment:
     kind: type[Any] = module.Configuration
     if not dataclasses.is_dataclass(kind):
         raise SweepError(f"{dotted} is no experiment: its Configuration is no dataclass")
-    if set(module.PROFILES) != set(PROFILES):
+    if not isinstance(module.PROFILES, Mapping) or set(module.PROFILES) != set(PROFILES):
         raise SweepError(f"{dotted}: its PROFILES must be {', '.join(PROFILES)}")
     title = (module.__doc__ or "").strip().partition("\n")[0]
     return Experiment(name, dotted, title, kind, module.run, module.cost, dict(module.PROFILES))

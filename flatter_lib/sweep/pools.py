@@ -1,7 +1,8 @@
-"""Where runs are made: processes of this machine, or the workers of a Dask cluster, both through joblib.
+"""Where runs are made: processes of this machine, through joblib, or the workers of a cluster.
 
-Either pool takes tasks one after the other and gives outcomes as they come, many tiny runs in one message. When a
-worker dies, :class:`WorkersDiedError` says so; what had been handed out and not come back must be handed out again.
+Either pool takes tasks one after the other and gives outcomes as they come; here many tiny runs travel in one message.
+When a worker dies, :class:`WorkersDiedError` says so; what had been handed out and not come back must be handed out
+again.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flatter_lib import machine
 from flatter_lib.results.record import Record, encode, plain
 from flatter_lib.sweep.experiment import Experiment, SweepError, find
 
@@ -88,7 +89,7 @@ def attempt(task: Task) -> Outcome:
         threads=THREADS,
         seconds=round(time.perf_counter() - start, 6),
         finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        machine=machine.describe(),
         versions=_versions(),
         code={"commit": task.commit, "source": source},
     )

@@ -126,10 +126,20 @@ class Laboratory:
         """End a process that a run was begun in, or that the test started, without a chance to tidy up."""
         os.kill(process, signal.SIGKILL)
 
-    def begin(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Start a sweep of the smoke profile."""
-        command = [sys.executable, "-m", "flatter_lib", "sweep", "laboratory.runs"]
-        command += ["--profile", "smoke", "--store", str(self.store), *arguments]
+    def begin(self, *arguments: str, first: str = "", **options: object) -> subprocess.Popen[str]:
+        """Start a sweep of the smoke profile, in a process that does something first."""
+        command = [sys.executable, "-m", "flatter_lib"]
+        if first:
+            command[1:] = ["-c", f"{first}; from flatter_lib.__main__ import main; main()"]
+        command += [
+            "sweep",
+            "laboratory.runs",
+            "--profile",
+            "smoke",
+            "--store",
+            str(self.store),
+            *arguments,
+        ]
         if self.address:
             command += ["--scheduler", self.address]
         return self.process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
@@ -152,11 +162,18 @@ class Laboratory:
         scheduler = self._dask(folder / "scheduler.log", "dask_scheduler", *loopback, *place)
         self.until(lambda: file.exists() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
-        options = [*loopback, "--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
-        logs = [folder / f"worker-{number}.log" for number in range(workers)]
+        return Cluster(scheduler, self.join(workers))
+
+    def join(self, workers: int = 1, threads: int = 1) -> list[int]:
+        """Start workers of the cluster."""
+        folder = self.root / f"workers-{len(self.processes)}"
+        folder.mkdir()
+        options = ["--host", "127.0.0.1", "--no-dashboard", "--no-nanny"]
+        options += ["--nthreads", str(threads), "--local-directory", str(folder)]
+        logs = [folder / f"{number}.log" for number in range(workers)]
         started = [self._dask(log, "dask_worker", self.address, *options) for log in logs]
         self.until(lambda: all("Registered to" in log.read_text() for log in logs))
-        return Cluster(scheduler, started)
+        return started
 
     def _dask(self, log: Path, program: str, *arguments: str) -> int:
         command = [sys.executable, "-m", f"distributed.cli.{program}", *arguments]

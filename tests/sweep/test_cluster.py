@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,21 +83,75 @@ def test_a_run_that_the_cluster_gives_up(
     assert len(laboratory.started(5)) == 2
 
 
-def test_a_lost_scheduler_is_noticed_though_no_result_tells(laboratory: Laboratory) -> None:
+def test_a_cluster_without_workers(laboratory: Laboratory) -> None:
+    (worker,) = laboratory.cluster(workers=1).workers
+    laboratory.hold(5)
+    sweep = laboratory.begin()
+    laboratory.until(lambda: laboratory.started(5))
+    laboratory.kill(worker)
+    assert sweep.stderr is not None
+    start = f"`dask worker {laboratory.address} --nworkers 1 --nthreads 1`"
+    assert sweep.stderr.readline() == (
+        f"no worker is at {laboratory.address}: waiting 10 min for one; start some with {start}, "
+        "or end this with Ctrl-C: finished runs are kept\n"
+    )
+    laboratory.release()
+    laboratory.join()
+    status, said, complained = laboratory.finish(sweep)
+    assert (status, laboratory.gathered()) == (0, RUNS)
+    assert complained == f"a worker has joined {laboratory.address}: the sweep goes on\n"
+    assert "12 runs made; 12 of 12 recorded" in said
+
+
+@pytest.mark.parametrize(("workers", "waits"), [(0, "JOIN"), (1, "LEFT")])
+def test_a_sweep_waits_for_workers_so_long(
+    laboratory: Laboratory, workers: int, waits: str
+) -> None:
+    cluster = laboratory.cluster(workers)
+    laboratory.hold(5)
+    sweep = laboratory.begin(first=f"from flatter_lib.sweep import cluster; cluster.{waits} = 2")
+    if workers:
+        laboratory.until(lambda: laboratory.started(5))
+        laboratory.kill(cluster.workers[0])
+    status, said, complained = laboratory.finish(sweep)
+    assert (status, said) == (1, "")
+    first, last = complained.splitlines()
+    assert "waiting 2 s for one; start some with `dask worker" in first
+    assert last == (
+        f"flatter: no worker has joined the scheduler at {laboratory.address} in 2 s: finished runs are kept; "
+        f"start some with `dask worker {laboratory.address} --nworkers 1 --nthreads 1`, then this again"
+    )
+    if workers:
+        assert len(laboratory.gathered()) >= 3
+
+
+def test_a_worker_that_makes_several_runs_at_once_is_refused(laboratory: Laboratory) -> None:
+    laboratory.cluster(workers=1)
+    laboratory.hold(5)
+    sweep = laboratory.begin()
+    laboratory.until(lambda: laboratory.started(5))
+    laboratory.join(threads=2)
+    status, _, complained = laboratory.finish(sweep)
+    assert (status, complained) == (
+        1,
+        f"flatter: a worker of {laboratory.address} makes several runs in one process: start it with "
+        "`--nthreads 1`\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(signal.SIGSTOP, "does not answer"), (signal.SIGKILL, "is gone")]
+)
+def test_a_lost_scheduler_is_noticed_though_no_result_tells(
+    laboratory: Laboratory, number: signal.Signals, what: str
+) -> None:
     cluster = laboratory.cluster(workers=1)
     laboratory.hold(*RUNS)
-    deaf = (
-        "import sys; from flatter_lib.sweep import cluster\n"
-        "async def nothing(self): pass\n"
-        "cluster._Backend._collect = nothing\n"
-        "from flatter_lib.publish.cli import main; main()"
-    )
-    command = [sys.executable, "-c", deaf, "sweep", "laboratory.runs", "--profile", "smoke"]
-    command += ["--store", str(laboratory.store), "--scheduler", laboratory.address]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    sweep = laboratory.process(command, **pipes)
+    deaf = "from distributed import Future; Future.add_done_callback = lambda *_: None"
+    short = "from flatter_lib.sweep import cluster; cluster.ANSWER = 5"
+    sweep = laboratory.begin(first=f"{deaf}; {short}")
     laboratory.until(lambda: any(map(laboratory.started, RUNS)))
-    laboratory.kill(cluster.scheduler)
+    os.kill(cluster.scheduler, number)
     status, _, complained = laboratory.finish(sweep)
     assert (status, complained.count("\n")) == (1, 1)
-    assert "is gone: finished runs are kept" in complained
+    assert f"the scheduler at {laboratory.address} {what}: finished runs are kept" in complained

@@ -71,7 +71,7 @@ def test_a_dry_run_knows_what_is_there(here: Path, said: Callable[[], Done]) -> 
         file.write("half")
     sweeping.sweep("laboratory.runs", "laptop", dry_run=True, store=here, workers=1)
     assert said().out.splitlines() == [
-        "  damaged: laboratory.runs.jsonl, line 3 is cut off, or no JSON",
+        "  not read: laboratory.runs.jsonl, line 3 is cut off, or no JSON",
         "  number=0  (1 s)",
         "  number=2  (1 s)",
         "laboratory.runs: 3 configurations, 2 to run, 1 of them failed before, about 2 s on 1 workers; "
@@ -125,12 +125,51 @@ def test_wrong_input(here: Path) -> None:
         sweeping.sweep("laboratory", store=here)
     with pytest.raises(BookError, match="no profile 'big'; there are smoke, laptop, paper"):
         sweeping.sweep("laboratory.runs", "big", store=here)
-    with pytest.raises(BookError, match="--scheduler here: write it as `dask scheduler` says it"):
-        sweeping.sweep("laboratory.runs", "smoke", scheduler="here", store=here)
+    for address in ("here", "foo://x:1", "tls://127.0.0.1:1", "tcp://x"):
+        with pytest.raises(BookError, match=f"--scheduler {address}: write it as `dask scheduler`"):
+            sweeping.sweep("laboratory.runs", "smoke", scheduler=address, store=here)
     (here.parent / "laboratory" / "runs.py").write_text("1 / 0")
     sys.modules.pop("laboratory.runs")
     with pytest.raises(FailedError, match=r"laboratory\.runs cannot be imported: ZeroDivisionErr"):
         sweeping.sweep("laboratory.runs", store=here)
+
+
+def test_an_installation_without_dask(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "flatter_lib.sweep.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(BookError, match="--scheduler needs Dask: python -m pip install 'dask"):
+        sweeping.sweep("laboratory.runs", "smoke", scheduler="tcp://127.0.0.1:1", store=here)
+
+
+@pytest.mark.parametrize("missing", ["joblib", "threadpoolctl"])
+def test_an_installation_without_what_a_sweep_needs(laboratory: Laboratory, missing: str) -> None:
+    (laboratory.root / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {missing!r}:\n"
+        "            raise ModuleNotFoundError('gone', name=name)\n"
+        "sys.meta_path.insert(0, Without)\n"
+    )
+    status, said, complained = laboratory.finish(laboratory.begin())
+    assert (status, said, complained.count("\n")) == (2, "", 1)
+    assert complained.startswith(f"flatter: {missing} is not installed, which this command needs")
+
+
+def test_brackets_in_paths_are_no_markup(
+    here: Path, laboratory: Laboratory, said: Callable[[], Done]
+) -> None:
+    folder = here / "[red]a[" / "b]"
+    laboratory.tell(2, "raise")
+    with pytest.raises(typer.Exit):
+        sweeping.sweep("laboratory.runs", "laptop", store=folder)
+    assert f"recorded in {folder}/laboratory.runs.jsonl" in said().out
+    (folder / "laboratory.runs.jsonl").write_text("[/b]")
+    sweeping.sweep("laboratory.runs", "laptop", dry_run=True, store=folder)
+    sweeping.results("laboratory.runs", folder)
+    assert "  laboratory.runs.jsonl, line 1 is cut off" in said().err
+    with pytest.raises(FailedError, match=r"/\[/red\]: .*: finished runs are kept"):
+        sweeping.sweep("laboratory.runs", "laptop", store=Path("/proc/[/red]"))
 
 
 def test_a_scheduler_that_does_not_answer(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flatter_lib import machine
 from flatter_lib.results import store as stores
 from flatter_lib.results.record import decode
 from flatter_lib.results.store import Store
@@ -108,7 +109,21 @@ def test_a_record_says_what_it_was_measured_with(bench: Bench, laboratory: Labor
     assert set(record.versions) >= {"python", "numpy", "torch"}
     assert record.code["source"] == bench.experiment.source()
     assert record.seconds > 0
-    assert record.machine.endswith(f"{os.cpu_count()} cores")
+    assert record.machine == machine.describe()
+
+
+def test_a_record_says_what_its_configuration_says(
+    bench: Bench, laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = laboratory.root / "laboratory" / "runs.py"
+    fields = 'number: int\n    seed: int = 5\n    dtype: str = "float32"\n    device: str = "meta"'
+    path.write_text(path.read_text().replace("number: int", fields))
+    importlib.reload(sys.modules["laboratory.runs"])
+    worker._prepared.cache_clear()
+    bench.experiment = find("laboratory.runs")
+    bench.sweep(Here(), "laptop")
+    record = laboratory.kept()[1]
+    assert (record.seed, record.dtype, record.device) == (5, "float32", "meta")
 
 
 def test_a_record_has_the_seed_and_the_precision_that_its_run_was_told(

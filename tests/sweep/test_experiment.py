@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,22 @@ def test_an_unknown_name() -> None:
         UnknownError, match="no experiment 'stationary_lav'; did you mean stationar"
     ):
         find("stationary_lav")
-    with pytest.raises(UnknownError, match=r"no experiment 'no\.such'; did you mean "):
-        find("no.such")
+    for name in (
+        "no.such",
+        ".",
+        "..",
+        "",
+        ".x",
+        "x.",
+        "a/b.py",
+        "[/b]",
+        "os.path.nothing",
+        "café.\n",
+    ):
+        with pytest.raises(
+            UnknownError, match=rf"no experiment {re.escape(repr(name))}; did you mean "
+        ):
+            find(name)
     with pytest.raises(UnknownError, match="no profile 'huge'; there are smoke, laptop, paper"):
         find("stationary_law").configurations("huge")
 
@@ -81,6 +96,16 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
         ("def cost", "def price", "is no experiment: it has no cost$"),
         ("@dataclass(frozen=True)", "", "is no experiment: its Configuration is no dataclass$"),
         ('"paper"', '"papers"', "its PROFILES must be smoke, laptop, paper$"),
+        (
+            '{"smoke": [], "laptop": [], "paper": []}',
+            "3",
+            "its PROFILES must be smoke, laptop, pap",
+        ),
+        (
+            "def run",
+            "import nowhere\ndef run",
+            "cannot be imported: ModuleNotFoundError: No module",
+        ),
         ("def run", "1 / 0\ndef run", "cannot be imported: ZeroDivisionError: division by zero$"),
         ("def run", "def", r"cannot be imported: SyntaxError: .*number_0\.py, line 9\)$"),
     ],

@@ -175,7 +175,9 @@ def test_two_drivers_on_one_store(laboratory: Laboratory) -> None:
     ]
 
 
-def test_damaged_records_are_named_and_measured_again(laboratory: Laboratory) -> None:
+def test_lines_that_cannot_be_read_are_named_kept_and_measured_again(
+    laboratory: Laboratory,
+) -> None:
     laboratory.finish(laboratory.begin())
     path = laboratory.store / "laboratory.runs.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -183,15 +185,29 @@ def test_damaged_records_are_named_and_measured_again(laboratory: Laboratory) ->
     lines[-1] = lines[-1][:200]
     path.write_text("".join(lines))
     loose = laboratory.store / ".laboratory.runs" / "0123456789abcdef.json"
-    loose.write_text(lines[4])
+    loose.write_text("half")
     status, said, complained = laboratory.finish(laboratory.begin())
-    rest = ": left out, and measured again if the profile has it"
+    rest = ": kept, not read, and measured again if the profile has it"
     assert complained.splitlines() == [
         f"laboratory.runs.jsonl, line 3 was altered: its checksum is another{rest}",
         f"laboratory.runs.jsonl, line 12 is cut off, or no JSON{rest}",
-        f".laboratory.runs/0123456789abcdef.json holds another record{rest}",
+        f".laboratory.runs/0123456789abcdef.json is cut off, or no JSON{rest}",
     ]
     assert (status, laboratory.gathered()) == (0, RUNS)
     assert "2 runs made; 12 of 12 recorded" in said
     assert [len(laboratory.started(n)) for n in RUNS] == [1, 1, 2, *[1] * 8, 2]
     assert laboratory.kept()[2]["square"] == 4
+    aside = (laboratory.store / "laboratory.runs.unreadable").read_text()
+    assert aside == f"{lines[2]}{lines[-1]}\nhalf\n"
+
+
+def test_a_profile_without_them_leaves_lines_that_cannot_be_read(laboratory: Laboratory) -> None:
+    laboratory.finish(laboratory.begin())
+    path = laboratory.store / "laboratory.runs.jsonl"
+    first, *rest = path.read_text().splitlines()
+    altered = first.replace('"number": 0', '"number": 7')
+    path.write_text("\n".join([altered, *rest]))
+    laboratory.runs = 0
+    status, _, complained = laboratory.finish(laboratory.begin())
+    assert (status, complained.count("line 1 was altered")) == (0, 1)
+    assert path.read_text().splitlines() == [*rest, altered]
