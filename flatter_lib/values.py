@@ -37,6 +37,9 @@ DIGITS = 12
 _GLUED = "application/papermill.record/text/plain"
 _SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d*[,_]?(?:\.(?P<digits>\d+))?(?P<kind>[a-zA-Z%]?)")
 
+_POWER = re.compile(r"(?<=\d)e([-+]?\d+)")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 Value = dict[str, Any]
 
 
@@ -208,11 +211,19 @@ def glue(name: str, words: str, *numbers: Any, holds: Tolerance = PRINTED) -> No
         example-power: 0.67 [0.65, 0.68]
     """
     value = _value(text(words, *numbers), holds) | {"name": name}
-    emit(
-        {_GLUED: repr(written(value)), "text/plain": f"{name}: {written(value)}"},
-        {"role": "glue", "values": [value]},
-        name,
-    )
+    shown = in_prose(written(value))
+    mark = {"role": "glue", "values": [value]}
+    emit({_GLUED: repr(shown), "text/plain": f"{name}: {shown}"}, mark, name)
+
+
+def in_prose(text: str) -> str:
+    """A text with its powers of ten as people write them.
+
+    Examples:
+        >>> in_prose("3e+05 steps")
+        '3 · 10⁵ steps'
+    """
+    return _POWER.sub(lambda found: f" · 10{str(int(found[1])).translate(_RAISED)}", text)
 
 
 def written(value: Value) -> str:

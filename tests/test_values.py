@@ -297,6 +297,8 @@ def test_an_exact_row_is_held_to_a_millionth() -> None:
 
 
 def test_glue_shows_nothing_in_place_and_is_found_by_name(shown: Shown) -> None:
+    glue("another", "{:.0e}", 2.6e-7)
+    assert shown.pop()[0]["application/papermill.record/text/plain"] == "'3 · 10⁻⁷'"
     glue("a-name", "{:.1f} %", 12.34)
     ((data, mark, name),) = shown
     assert name == "a-name"

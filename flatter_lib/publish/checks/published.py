@@ -11,7 +11,7 @@ from flatter_lib.publish import compare, twins
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
 from flatter_lib.publish.project import BookError, Project
-from flatter_lib.values import written
+from flatter_lib.values import in_prose, written
 
 #: A number that depends on rounding. Whole numbers may be words: how many, which.
 _FLOAT = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*)?\.\d+(?:[eE][-+]?\d+)?|\d[eE][-+]?\d+|\bnan\b")
@@ -61,7 +61,7 @@ def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Ite
         return
     for value in (kept[name] for name in names if kept[name]["role"] != "figure"):
         text = "\n".join(str(shown) for kind, shown in output.data.items() if "text" in kind)
-        said = {"line": written(value), "glue": repr(written(value))}.get(value["role"])
+        said = {"line": written(value), "glue": repr(in_prose(written(value)))}.get(value["role"])
         agree = written(value) in text if said is None else said == text
         if not agree:
             yield f"shows {text[:60]!r} where its value is {written(value)[:60]!r}"
