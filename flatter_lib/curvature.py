@@ -12,7 +12,7 @@ with any residuals, since f is then piecewise linear in each single weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,10 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp, vmap
 from torch.nn.functional import linear
-from torch.nn.utils import parameters_to_vector
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from flatter_lib import checks
 
 
 class TraceEstimate(NamedTuple):
@@ -63,7 +66,7 @@ def hutchinson_trace(
         The estimate with its standard error.
 
     Raises:
-        ValueError: for fewer than 2 probes.
+        ValueError: for fewer than 2 probes, or no parameters.
 
     Examples:
         For a diagonal H every probe is exact:
@@ -72,8 +75,10 @@ def hutchinson_trace(
         >>> hutchinson_trace(lambda w: (w**4).sum(), w, probes=4, generator=np.random.default_rng(0))
         TraceEstimate(value=36.0, error=0.0)
     """
-    if probes < 2:
-        raise ValueError(f"probes: at least 2, for an error, got {probes}")
+    checks.count("probes", probes, 2)
+    checks.count("chunk", chunk)
+    if w.ndim != 1 or not len(w):
+        raise ValueError(f"w: must have shape (P,) and not be empty, got {tuple(w.shape)}")
     signs = 2.0 * generator.integers(2, size=(probes, w.numel())) - 1.0
 
     def quadratic(z: Tensor) -> Tensor:
@@ -107,7 +112,8 @@ def gauss_newton_trace(
         A scalar of the inputs' dtype.
 
     Raises:
-        ValueError: if a module other than a linear one has parameters.
+        ValueError: if a module other than a linear one has parameters, ``parameters`` are not those of the network, or
+            there are no inputs.
 
     Examples:
         For the product of two weights, :math:`f = u v x`, the trace is :math:`(u^2 + v^2) x^2`:
@@ -117,18 +123,26 @@ def gauss_newton_trace(
         >>> gauss_newton_trace(network, weights, torch.tensor([[1.0]])).item()
         13.0
     """
-    widths = []
-    for name, module in network.named_children():
+    # A module may stand at two places, and named_children would give it once.
+    modules = [(name, network.get_submodule(name)) for name in network._modules]
+    widths, wanted = [], set()
+    for name, module in modules:
         if isinstance(module, nn.Linear):
             widths.append(module.out_features)
+            wanted |= {f"{name}.{own}" for own, _ in module.named_parameters()}
         elif any(True for _ in module.parameters()):
             raise ValueError(
                 f"network: module {name} ({type(module).__name__}) has parameters and is not nn.Linear"
             )
+    if wanted != set(parameters):
+        raise ValueError(
+            f"parameters: must be {', '.join(sorted(wanted))}, got {', '.join(sorted(parameters))}"
+        )
+    count = checks.count("inputs", len(inputs))
 
     def outputs(shifts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         signal, remaining, squares = inputs, iter(shifts), []
-        for name, module in network.named_children():
+        for name, module in modules:
             if isinstance(module, nn.Linear):
                 bias = parameters.get(f"{name}.bias")
                 squares.append((signal * signal).sum(-1) + (0.0 if bias is None else 1.0))
@@ -138,7 +152,6 @@ def gauss_newton_trace(
         return signal, squares
 
     # The derivative with respect to a zero added to what leaves a layer is delta.
-    count = inputs.shape[0]
     shifts = [inputs.new_zeros(count, width) for width in widths]
     linearised: Any = vjp(outputs, shifts, has_aux=True)
     value, pullback, squares = linearised
@@ -167,7 +180,7 @@ def gauss_newton_trace_estimate(
 
     Args:
         network: any module whose outputs for one input do not depend on the others; a network with batch normalisation
-            must be in evaluation mode.
+            must be in evaluation mode. G is that of the parameters that require a gradient.
         inputs: shape (n, ...).
         probes: how many z, at least 2.
         generator: of the signs.
@@ -177,7 +190,8 @@ def gauss_newton_trace_estimate(
         The estimate with its standard error.
 
     Raises:
-        ValueError: for fewer than 2 probes.
+        ValueError: for fewer than 2 probes, no inputs, no parameters, or a network that is not in evaluation mode and
+            would have to be.
 
     Examples:
         With a single output of a single input every probe is exact:
@@ -187,18 +201,20 @@ def gauss_newton_trace_estimate(
         >>> gauss_newton_trace_estimate(network, x, probes=2, generator=np.random.default_rng(0))
         TraceEstimate(value=14.0, error=0.0)
     """
-    if probes < 2:
-        raise ValueError(f"probes: at least 2, for an error, got {probes}")
+    checks.count("probes", probes, 2)
+    checks.count("chunk", chunk)
+    checks.count("inputs", len(inputs))
+    _each_by_itself(network)
     leaves = [p for p in network.parameters() if p.requires_grad]
-    totals = [torch.zeros_like(parameters_to_vector(leaves).detach()) for _ in range(probes)]
+    checks.count("parameters that require a gradient", len(leaves))
+    totals = [torch.zeros_like(_flat(leaves).detach()) for _ in range(probes)]
     for part in torch.split(inputs, chunk):
         outputs = network(part)
         drawn = generator.integers(2, size=(probes, *outputs.shape), dtype=np.int8)
         signs = torch.from_numpy(2 * drawn - 1).to(outputs)
         for k in range(probes):
             gradient = torch.autograd.grad(outputs, leaves, signs[k], retain_graph=k + 1 < probes)
-            # Reshaped, because gradients of convolutions may lie in memory channels last.
-            totals[k] += torch.cat([g.reshape(-1) for g in gradient])
+            totals[k] += _flat(gradient)
     values = torch.stack([(t.double() ** 2).sum() for t in totals]) / len(inputs)
     return TraceEstimate(float(values.mean()), float(values.std()) / probes**0.5)
 
@@ -211,8 +227,7 @@ def gauss_newton_top_eigenvalue(
     Plain gradient descent is stable where the step size is below 2 over it.
 
     Args:
-        network: any module whose outputs for one input do not depend on the others; its filters must be
-            contiguous, not channels last.
+        network: any module whose outputs for one input do not depend on the others.
         parameters: the named parameters at which it is taken.
         inputs: shape (n, components).
         seed: of the vector that Lanczos starts from.
@@ -220,26 +235,54 @@ def gauss_newton_top_eigenvalue(
     Returns:
         The eigenvalue, to a relative accuracy of 1e-6.
 
+    Raises:
+        ValueError: if ``parameters`` are not those of the network, there are no inputs, or the network is not in
+            evaluation mode and would have to be.
+
     Examples:
         >>> network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
         >>> weights = {"0.weight": torch.tensor([[2.0]]), "1.weight": torch.tensor([[3.0]])}
         >>> round(gauss_newton_top_eigenvalue(network, weights, torch.tensor([[1.0]])), 4)
         13.0
     """
+    count = checks.count("inputs", len(inputs))
+    _each_by_itself(network)
+    if set(parameters) != {name for name, _ in network.named_parameters()}:
+        raise ValueError("parameters: must be named as those of the network, and all of them")
     values = {name: p.detach().requires_grad_() for name, p in parameters.items()}
     leaves = tuple(values.values())
     # The squared loss for the network's own outputs as targets has the Hessian G at this point.
     value = functional_call(network, values, (inputs,))
     residual = value - value.detach()
-    loss = 0.5 * (residual * residual).sum() / inputs.shape[0]
-    gradient = parameters_to_vector(torch.autograd.grad(loss, leaves, create_graph=True))
+    loss = 0.5 * (residual * residual).sum() / count
+    gradient = _flat(torch.autograd.grad(loss, leaves, create_graph=True))
 
     def product(vector: NDArray[Any]) -> NDArray[Any]:
         direction = torch.as_tensor(vector).reshape(-1).to(gradient)
         image = torch.autograd.grad(gradient, leaves, direction, retain_graph=True)
-        return np.asarray(parameters_to_vector(image).double().cpu())
+        return np.asarray(_flat(image).double().cpu())
 
-    start = np.random.default_rng(seed).standard_normal(gradient.numel())
+    start = np.random.default_rng(checks.count("seed", seed, 0)).standard_normal(gradient.numel())
+    if len(start) == 1:
+        return float(product(np.ones(1))[0])
     operator = LinearOperator((len(start), len(start)), matvec=product, dtype=np.float64)
     top = eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)
     return float(top[0])
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    """As one vector; reshaped, because filters and their gradients may lie in memory channels last."""
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+def _each_by_itself(network: nn.Module) -> None:
+    """Refuse what is known to mix the inputs of a batch, or to draw."""
+    for name, module in network.named_modules():
+        batch = isinstance(module, _BatchNorm) and not (
+            module.track_running_stats and not module.training
+        )
+        if batch or (isinstance(module, _DropoutNd) and module.training):
+            raise ValueError(
+                f"network: {name} ({type(module).__name__}) is in training mode, where one input's outputs are not "
+                "its own; call network.eval() first"
+            )

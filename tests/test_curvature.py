@@ -230,5 +230,5 @@ def test_hutchinson_does_not_depend_on_how_many_products_are_made_together() -> 
 
 
 def test_hutchinson_needs_two_probes() -> None:
-    with pytest.raises(ValueError, match="probes: at least 2, for an error, got 1"):
+    with pytest.raises(ValueError, match="probes: must be an integer from 2, got 1"):
         hutchinson_trace(torch.sum, torch.ones(2), probes=1, generator=np.random.default_rng(0))

@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flatter_lib import checks
+from flatter_lib.vision.checks import seeded
+
 
 def crop_and_flip(
     inputs: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = True
@@ -29,8 +32,8 @@ def crop_and_flip(
         A new tensor of the inputs' shape, dtype, device and memory format.
 
     Raises:
-        ValueError: if the inputs do not have four dimensions, ``padding`` is negative, or the generator is not on the
-            CPU.
+        ValueError: if the inputs do not have four dimensions, ``padding`` is no integer from 0, or the generator is
+            none on the CPU.
 
     Examples:
         >>> image = torch.arange(1, 10).view(1, 1, 3, 3)
@@ -42,10 +45,8 @@ def crop_and_flip(
     if inputs.dim() != 4:
         shape = tuple(inputs.shape)
         raise ValueError(f"inputs: must have shape (n, channels, height, width), got {shape}")
-    if padding < 0:
-        raise ValueError(f"padding: must be at least 0, got {padding}")
-    if generator.device.type != "cpu":
-        raise ValueError(f"generator: must be on the CPU, got one on {generator.device}")
+    checks.count("padding", padding, 0)
+    seeded("generator", generator)
     n, channels, height, width = inputs.shape
     offsets = torch.randint(2 * padding + 1, (2, n), generator=generator)
     coins = torch.randint(2, (1, n), generator=generator) if flip else torch.zeros_like(offsets[:1])

@@ -37,6 +37,7 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: if it cannot be written; the file that was there is as it was.
+        ValueError: if it could not be read again, for what it holds; likewise.
 
     Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -56,6 +57,12 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
                 raise OSError(f"{target} could not be written: {error}") from error
             file.flush()
             os.fsync(file.fileno())
+        try:
+            torch.load(name, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                "state: must hold nothing but tensors, numbers, texts, None and containers of them"
+            ) from error
         Path(name).replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -93,6 +100,8 @@ def read(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> di
             f"checkpoint {path} has version {found.get('version')}, and {VERSION} is read here: "
             f"go on with the release that wrote it, or begin again"
         )
+    if not isinstance(found.get("state"), dict):
+        raise CheckpointError(f"checkpoint {path} has no state: delete it and begin again")
     state: dict[str, Any] = found["state"]
     return state
 
@@ -110,7 +119,7 @@ def load_network(path: str | os.PathLike[str], network: nn.Module) -> None:
     state = read(path)
     try:
         network.load_state_dict(state["network"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"checkpoint {path} is of another network: {_first(error)}; choose the network it was saved from"
         ) from error

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
+from flatter_lib import checks
+from flatter_lib.vision.checks import rows, seeded
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
@@ -59,7 +61,8 @@ class Ensemble:
         limit: a loss above it counts as divergence.
 
     Raises:
-        ValueError: if an argument is out of its range, or there are not as many generators as runs.
+        ValueError: if an argument is out of its range or of another shape, there are not as many targets as inputs
+            or generators as runs, or two runs share a generator.
 
     Examples:
         Two runs in the valley of the product of two weights; the second takes too large a step:
@@ -89,8 +92,12 @@ class Ensemble:
         loss: Loss | None = None,
         limit: float = 1e6,
     ) -> None:
-        if weights.ndim != 2:
-            raise ValueError(f"weights: must have shape (runs, P), got {tuple(weights.shape)}")
+        P = sum(p.numel() for p in network.parameters())
+        if weights.ndim != 2 or not len(weights) or weights.shape[1] != P:
+            raise ValueError(f"weights: must have shape (runs, {P}), got {tuple(weights.shape)}")
+        if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
+            raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
+        checks.one_of("noise", noise, ("additive", "flip"))
         self.weights = weights.detach().clone()
         self.velocity = torch.zeros_like(self.weights)
         self.average = self.weights.clone()
@@ -98,20 +105,21 @@ class Ensemble:
         self.diverged = torch.full((len(weights),), -1, device=weights.device)
         self._inputs, self._targets = inputs, targets
         self.retune(lr, momentum)
-        self._noise = self._column("label_noise", label_noise, 0.0, float("inf")).unsqueeze(-1)
+        self._noise = self._column("label_noise", label_noise, "[0, inf)").unsqueeze(-1)
         self._noisy = (self._noise > 0).flatten().tolist()
         strengths = self._noise.flatten().tolist()
         self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch: must be at least 1, or None for every image, got {batch}")
-        self._batch = batch
-        self._generators = list(generators)
+        for flip in self._flips:
+            flip.suits(targets)
+        self._batch = None if batch is None else checks.count("batch", batch)
+        self._generators = [seeded("generators", generator) for generator in generators]
+        checks.distinct("generators", self._generators)
         drawing = batch is not None or any(self._noisy)
         if drawing and len(self._generators) != len(weights):
             raise ValueError(
                 f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
             )
-        self._limit = limit
+        self._limit = checks.number("limit", limit, "(0, inf]")
         objective: Loss = loss or (lambda *arguments: squared_loss(network, *arguments))
         self._gradient = vmap(
             grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
@@ -128,8 +136,8 @@ class Ensemble:
         Raises:
             ValueError: if one is out of its range.
         """
-        self._lr = self._column("lr", lr, 0.0, float("inf"))
-        self._momentum = self._column("momentum", momentum, 0.0, 1.0)
+        self._lr = self._column("lr", lr, "[0, inf)")
+        self._momentum = self._column("momentum", momentum, "[0, 1)")
 
     def run(self, steps: int) -> None:
         """Take that many steps.
@@ -140,8 +148,7 @@ class Ensemble:
         Raises:
             ValueError: if there is no step to take.
         """
-        if steps < 1:
-            raise ValueError(f"steps: must be at least 1, got {steps}")
+        checks.count("steps", steps)
         total = torch.zeros_like(self.weights)
         for _ in range(steps):
             gradient, loss = self._gradient(self.weights, *self._draw())
@@ -181,14 +188,13 @@ class Ensemble:
             targets = targets + self._noise * torch.stack(drawn).to(targets.device)
         return inputs, targets
 
-    def _column(self, name: str, value: float | Sequence[float], low: float, high: float) -> Tensor:
+    def _column(self, name: str, value: float | Sequence[float], interval: str) -> Tensor:
         runs = len(self.weights)
-        column = torch.as_tensor(value, dtype=self.weights.dtype, device=self.weights.device)
-        if column.ndim > 1 or (column.ndim == 1 and len(column) != runs):
+        given = torch.from_numpy(checks.numbers(name, value, interval)).to(self.weights.dtype)
+        if given.ndim > 1 or (given.ndim == 1 and len(given) != runs):
             raise ValueError(f"{name}: must be a number or one for each of the {runs} runs")
-        if not bool(((column >= low) & (column < high)).all()):
-            raise ValueError(f"{name}: must be in [{low:g}, {high:g}), got {value}")
-        return column.expand(runs).unsqueeze(-1)
+        checks.numbers(name, given.double(), interval)  # what is below 1 may round to it
+        return given.to(self.weights.device).expand(runs).unsqueeze(-1)
 
 
 class AdamWEnsemble(Ensemble):
@@ -223,7 +229,9 @@ class AdamWEnsemble(Ensemble):
     ) -> None:
         super().__init__(*arguments, **options)
         self.squares = torch.zeros_like(self.weights)
-        self._beta2, self._epsilon, self._decay = beta2, epsilon, weight_decay
+        self._beta2 = checks.number("beta2", beta2, "[0, 1)")
+        self._epsilon = checks.number("epsilon", epsilon, "[0, inf)")
+        self._decay = checks.number("weight_decay", weight_decay, "[0, inf)")
 
     def _update(self, gradient: Tensor) -> None:
         self.velocity.mul_(self._momentum).addcmul_(1 - self._momentum, gradient)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, one_hot
 
+from flatter_lib import checks
+
 if TYPE_CHECKING:
     from flatter_lib.vision.data import Images
 
@@ -62,7 +64,8 @@ def standardized(
         dtype: of inputs and targets.
 
     Raises:
-        ValueError: if there are not as many images, or ``pool`` does not divide their side.
+        ValueError: if there are not as many images, their pixels do not vary, ``pool`` does not divide their side, or
+            ``dtype`` is an integer one.
 
     Examples:
         >>> from flatter_lib.vision.data import Images
@@ -72,7 +75,9 @@ def standardized(
         >>> few.x.shape, few.targets.argmax(-1).equal(few.labels), abs(few.x.mean().item()) < 1e-6
         (torch.Size([2, 1, 2, 2]), True, True)
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checks.count("seed", seed, 0))
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: must be a floating one, got {dtype}")
     rows = _chosen("train", len(images.train_labels), train, generator)
     rows_test = _chosen("test", len(images.test_labels), test, generator)
     x = _pixels(images.train_images[rows], pool).to(device, dtype)
@@ -83,6 +88,11 @@ def standardized(
         spread = (x - centre).std()
     else:
         spread, centre = torch.std_mean(x, dim=(0, 2, 3), keepdim=True)
+    if not bool((spread > 0).all()):
+        raise ValueError(
+            f"train: the pixels of the {len(x)} chosen training images do not vary, so that nothing "
+            "divides them; choose more"
+        )
     labels = torch.from_numpy(images.train_labels[rows]).to(device)
     return Inputs(
         (x - centre) / spread,
@@ -96,15 +106,15 @@ def standardized(
 def _chosen(
     name: str, there: int, wanted: int | None, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    if wanted is not None and not 1 <= wanted <= there:
-        raise ValueError(f"{name}: must be between 1 and {there} images, got {wanted}")
+    if wanted is not None:
+        checks.count(name, wanted, most=there)
     return generator.permutation(there)[:wanted]
 
 
 def _pixels(images: NDArray[np.uint8], pool: int) -> Tensor:
     """Channels x height x width, in [0, 1], float32."""
     side: Any = images.shape[1:3]
-    if pool < 1 or any(length % pool for length in side):
+    if any(length % checks.count("pool", pool) for length in side):
         raise ValueError(f"pool: must divide {' and '.join(map(str, side))}, got {pool}")
     stacked = torch.from_numpy(images).reshape(len(images), *side, -1).permute(0, 3, 1, 2)
     return avg_pool2d(stacked.contiguous().float() / 255, pool)

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from flatter_lib import checks
+from flatter_lib.vision.checks import seeded
+
 
 @dataclass(frozen=True)
 class LabelNoise:
@@ -43,11 +46,9 @@ class LabelNoise:
     centred: bool = True
 
     def __post_init__(self) -> None:
-        if self.kind not in ("additive", "flip"):
-            raise ValueError(f"kind: must be 'additive' or 'flip', got {self.kind!r}")
-        high = 1.0 if self.kind == "flip" else float("inf")
-        if not 0.0 <= self.strength < high:
-            raise ValueError(f"strength: must be in [0, {high:g}), got {self.strength}")
+        checks.one_of("kind", self.kind, ("additive", "flip"))
+        interval = "[0, 1)" if self.kind == "flip" else "[0, inf)"
+        checks.number("strength", self.strength, interval)
 
     def __call__(self, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Noisy targets.
@@ -60,10 +61,14 @@ class LabelNoise:
             Of the targets' shape, dtype and device.
 
         Raises:
-            ValueError: if centred flips are as likely as chance, so that no scale makes up for them.
+            ValueError: if there is no generator, the targets are no table, or centred flips are as likely as chance,
+                so that no scale makes up for them.
         """
         if not self.strength:
             return targets
+        seeded("generator", generator)
+        if targets.ndim != 2:
+            raise ValueError(f"targets: must have shape (B, K), got {tuple(targets.shape)}")
         count, outputs = targets.shape
         if self.kind == "additive":
             noise = torch.randn(targets.shape, generator=generator, dtype=targets.dtype)
@@ -75,6 +80,21 @@ class LabelNoise:
         noisy = one_hot(labels, outputs).to(targets.dtype)
         return (noisy - self.strength / (outputs - 1)) / scale if self.centred else noisy
 
+    def suits(self, targets: Tensor) -> None:
+        """See that these targets can be made noisy, before any is.
+
+        Args:
+            targets: all clean ones, (n, K).
+
+        Raises:
+            ValueError: if they are to be flipped and are not one-hot, or flips are too likely for so few classes.
+        """
+        if self.kind == "flip" and self.strength:
+            self._scale(targets.shape[-1])
+            hot = one_hot(targets.argmax(-1), targets.shape[-1])
+            if not torch.equal(hot.to(targets), targets):
+                raise ValueError("targets: must be one-hot for flips, of one class in each row")
+
     def variance(self, outputs: int) -> float:
         r"""Variance of the noise, averaged over the K outputs of a one-hot target.
 
@@ -83,6 +103,7 @@ class LabelNoise:
         Args:
             outputs: K.
         """
+        checks.count("outputs", outputs, 2 if self.kind == "flip" else 1)
         if self.kind == "additive":
             return self.strength**2
         p = self.strength
@@ -90,6 +111,7 @@ class LabelNoise:
         return raw / self._scale(outputs) ** 2 if self.centred else raw
 
     def _scale(self, outputs: int) -> float:
+        checks.count("classes that are flipped", outputs, 2)
         scale = 1 - self.strength * outputs / (outputs - 1)
         if self.centred and scale <= 0:
             raise ValueError(

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from flatter_lib import checks
 from flatter_lib.curvature import (
     TraceEstimate,
     gauss_newton_top_eigenvalue,
     gauss_newton_trace_estimate,
     hutchinson_trace,
 )
+from flatter_lib.vision.checks import alike, classes
 from flatter_lib.vision.inputs import Inputs
 from flatter_lib.vision.networks import flatten, unflatten
 from flatter_lib.vision.train import Loss, half_squared_error
@@ -55,8 +57,8 @@ def log_spaced(last: int, per_decade: int = 10) -> list[int]:
         >>> log_spaced(100, per_decade=4)
         [0, 1, 2, 3, 6, 10, 18, 32, 56, 100]
     """
-    if last < 1 or per_decade < 1:
-        raise ValueError(f"last, per_decade: must be at least 1, got {last} and {per_decade}")
+    checks.count("last", last)
+    checks.count("per_decade", per_decade)
     count = int(np.ceil(np.log10(last) * per_decade)) + 1
     times = np.geomspace(1, last, max(count, 1)).round().astype(int)
     return sorted({0, last, *times.tolist()})
@@ -72,13 +74,14 @@ def mean_loss(
         inputs: (n, ...).
         targets: (n, K).
         loss: of outputs and targets, a mean over images.
+
+    Raises:
+        ValueError: if there are no inputs, or targets of another shape than the outputs.
     """
-    parts = _outputs(network, inputs)
-    total = sum(
-        float(loss(f.to(y.dtype), y)) * len(f)
-        for f, y in zip(parts, torch.split(targets, CHUNK), strict=True)
-    )
-    return total / len(inputs)
+    outputs = _outputs(network, inputs)
+    alike("targets", targets, outputs)
+    parts = zip(torch.split(outputs, CHUNK), torch.split(targets, CHUNK), strict=True)
+    return sum(float(loss(f.to(y.dtype), y)) * len(f) for f, y in parts) / len(inputs)
 
 
 def accuracy(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
@@ -88,10 +91,12 @@ def accuracy(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
         network: left in the mode it was in.
         inputs: (n, ...).
         labels: int64, (n,).
+
+    Raises:
+        ValueError: if there are no inputs, or the labels are not one whole number an input.
     """
-    parts = zip(_outputs(network, inputs), torch.split(labels, CHUNK), strict=True)
-    right = sum(int((f.argmax(-1) == y).sum()) for f, y in parts)
-    return right / len(inputs)
+    classes("labels", labels, inputs)
+    return int((_outputs(network, inputs).argmax(-1) == labels).sum()) / len(inputs)
 
 
 def hessian_trace(
@@ -112,10 +117,15 @@ def hessian_trace(
         probes: random vectors, at least 2; each costs two backward passes.
         generator: of the vectors.
         loss: of outputs and targets.
+
+    Raises:
+        ValueError: for fewer than 2 probes, no inputs, or targets of another shape than the outputs.
     """
+    checks.count("inputs", len(inputs))
 
     def of(w: Tensor) -> Tensor:
         outputs = functional_call(network, unflatten(network, w), (inputs,))
+        alike("targets", targets, outputs)
         return loss(outputs, targets)
 
     with _evaluated(network):
@@ -142,11 +152,15 @@ def look(
         probes: of the trace.
         seed: of the probes.
         images: how many training images curvature is taken over, the first; None for all.
-        top: whether the largest eigenvalue of G is wanted too. It needs the network's filters in the contiguous format,
-            not channels last.
+        top: whether the largest eigenvalue of G is wanted too.
+
+    Raises:
+        ValueError: for fewer than 2 probes, or not as many images.
     """
+    if images is not None:
+        checks.count("images", images, most=len(data.x))
     x = data.x[:images]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checks.count("seed", seed, 0))
     with _evaluated(network):
         return Look(
             mean_loss(network, data.x, data.targets),
@@ -167,8 +181,15 @@ def weights_of(network: nn.Module, weights: Sequence[Tensor]) -> Iterator[None]:
     Args:
         network: its buffers stay as they are.
         weights: in the order of its parameters, as `flatter_lib.vision.train.Training.mean_weights` gives them.
+
+    Raises:
+        ValueError: if their shapes are not those of the parameters.
     """
     own = [p.detach().clone() for p in network.parameters()]
+    if [w.shape for w in weights] != [p.shape for p in own]:
+        raise ValueError(
+            "weights: must have the shapes of the network's parameters, in their order"
+        )
     _copy(network, weights)
     try:
         yield
@@ -182,9 +203,10 @@ def _copy(network: nn.Module, weights: Sequence[Tensor]) -> None:
             p.copy_(w)
 
 
-def _outputs(network: nn.Module, inputs: Tensor) -> list[Tensor]:
+def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
+    checks.count("inputs", len(inputs))
     with _evaluated(network), torch.no_grad():
-        return [network(part) for part in torch.split(inputs, CHUNK)]
+        return torch.cat([network(part) for part in torch.split(inputs, CHUNK)])
 
 
 @contextmanager

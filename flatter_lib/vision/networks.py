@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from flatter_lib import checks
+from flatter_lib.vision.checks import seeded
+
 
 class MLP(nn.Sequential):
     r"""Fully connected network: ``layers`` affine maps with an elementwise activation between them.
@@ -36,7 +39,7 @@ class MLP(nn.Sequential):
         dtype: their type.
 
     Raises:
-        ValueError: if a size is below 1.
+        ValueError: if a size is no integer from 1, the gain is negative, or there is no generator.
 
     Examples:
         >>> network = MLP(width=48, generator=torch.Generator().manual_seed(0))
@@ -61,8 +64,9 @@ class MLP(nn.Sequential):
     ) -> None:
         named = {"inputs": inputs, "width": width, "outputs": outputs, "layers": layers}
         for name, size in named.items():
-            if size < 1:
-                raise ValueError(f"{name}: must be at least 1, got {size}")
+            checks.count(name, size)
+        checks.number("gain", gain, "[0, inf)")
+        seeded("generator", generator)
         sizes = [inputs, *[width] * (layers - 1), outputs]
         modules: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):

@@ -12,6 +12,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from flatter_lib import checks
+
 Normalization = Literal["none", "batch", "ghost", "group"]
 
 
@@ -42,8 +44,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         dtype: their type.
 
     Raises:
-        ValueError: if ``ghost_batch`` is below 1; in training, if a chunk has but one value per channel (one image
-            of one pixel), which has no variance.
+        ValueError: if a size is no integer from 1, or a number out of its range; in training, if a chunk has
+            but one value per channel (one image of one pixel), which has no variance.
 
     Examples:
         >>> layer = GhostBatchNorm2d(1, ghost_batch=2, eps=1e-12)
@@ -61,8 +63,10 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if ghost_batch < 1:
-            raise ValueError(f"ghost_batch: must be at least 1, got {ghost_batch}")
+        checks.count("channels", channels)
+        checks.count("ghost_batch", ghost_batch)
+        checks.number("momentum", momentum, "[0, 1]")
+        checks.number("eps", eps, "[0, inf)")
         super().__init__(channels, eps, momentum, device=device, dtype=dtype)
         self.ghost_batch = ghost_batch
 
@@ -122,17 +126,14 @@ def normalization(
         >>> layer.num_groups, layer.num_channels
         (16, 64)
     """
-    if kind not in get_args(Normalization):
-        names = ", ".join(get_args(Normalization))
-        raise ValueError(f"normalization: must be one of {names}, got {kind!r}")
-    if channels < 1:
-        raise ValueError(f"channels: must be at least 1, got {channels}")
+    checks.one_of("normalization", kind, get_args(Normalization))
+    checks.count("channels", channels)
     if kind == "batch":
         return nn.BatchNorm2d(channels, device=device, dtype=dtype)
     if kind == "ghost":
         return GhostBatchNorm2d(channels, ghost_batch, device=device, dtype=dtype)
     if kind == "group":
-        if groups < 1 or channels % groups:
+        if channels % checks.count("groups", groups):
             raise ValueError(
                 f"groups: must divide the {channels} channels of each layer, got {groups}"
             )

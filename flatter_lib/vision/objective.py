@@ -10,10 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from flatter_lib.vision.checks import alike, classes
 from flatter_lib.vision.networks import unflatten
 
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters, Tensor, Tensor], Tensor]
+
+
+def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    r""":math:`\frac{1}{2B} \sum_i |f_i - y_i|^2`, the squared loss of the book, of outputs (B, K).
+
+    Raises:
+        ValueError: if the targets have another shape, or are integers.
+
+    Examples:
+        >>> half_squared_error(torch.zeros(4, 2), torch.ones(4, 2)).item()
+        1.0
+    """
+    alike("targets", targets, outputs)
+    residual = outputs - targets
+    return 0.5 * (residual * residual).sum() / len(outputs)
 
 
 def squared_loss(
@@ -29,10 +45,12 @@ def squared_loss(
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: as for `half_squared_error`.
     """
     outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
-    residual = outputs - targets
-    return 0.5 * (residual * residual).sum() / inputs.shape[0]
+    return half_squared_error(outputs, targets)
 
 
 def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -46,7 +64,11 @@ def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels:
 
     Returns:
         A float64 scalar.
+
+    Raises:
+        ValueError: if the labels are not one whole number an input.
     """
+    classes("labels", labels, inputs)
     outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
     return (outputs.argmax(-1) == labels).double().mean()
 

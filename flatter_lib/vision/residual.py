@@ -10,10 +10,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from flatter_lib import checks
+from flatter_lib.vision.checks import seeded
 from flatter_lib.vision.normalization import Normalization, normalization
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 BLOCKS_PER_STAGE = 2
+#: Of a 1x1 convolution with a stride: with fewer, torch 2.14.1 on processors without AVX-512 computes a wrong gradient
+#: of filters that are channels last, and writes beyond its memory.
+LEAST_CHANNELS = 8
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that picks its pixels first where there are fewer than `LEAST_CHANNELS` channels."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As :class:`torch.nn.Conv2d` has it."""
+        if self.in_channels >= LEAST_CHANNELS:
+            return super().forward(input)
+        down, right = self.stride
+        return nn.functional.conv2d(input[..., ::down, ::right], self.weight, self.bias)
+
+
+def narrow(network: nn.Module) -> list[str]:
+    """The names of the convolutions that must not be channels last, see `LEAST_CHANNELS`."""
+    return [
+        name
+        for name, m in network.named_modules()
+        if type(m) is nn.Conv2d
+        and m.kernel_size == (1, 1)
+        and m.stride != (1, 1)
+        and m.in_channels < LEAST_CHANNELS
+    ]
 
 
 class BasicBlock(nn.Module):
@@ -110,11 +138,10 @@ class ResNet18(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if not 0 < width < math.inf:
-            raise ValueError(f"width: must be above 0 and finite, got {width}")
-        for name, size in {"outputs": outputs, "inputs": inputs}.items():
-            if size < 1:
-                raise ValueError(f"{name}: must be at least 1, got {size}")
+        checks.number("width", width, "(0, inf)")
+        checks.count("outputs", outputs)
+        checks.count("inputs", inputs)
+        seeded("generator", generator)
         super().__init__()
         layers = _Layers(normalization, ghost_batch, groups, generator, device, dtype)
         channels = [max(1, round(width * base)) for base in STAGE_CHANNELS]
@@ -160,7 +187,7 @@ class _Layers:
     ) -> nn.Module:
         # skip_init: nn.Conv2d would draw its weights from torch's global generator.
         layer = skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d,
+            Pointwise if size == 1 else nn.Conv2d,
             before,
             after,
             size,

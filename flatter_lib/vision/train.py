@@ -18,22 +18,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from flatter_lib import checks
 from flatter_lib.vision import checkpoint
+from flatter_lib.vision.checks import alike, rows, seeded
+from flatter_lib.vision.label_noise import LabelNoise
+from flatter_lib.vision.objective import half_squared_error as half_squared_error
+from flatter_lib.vision.residual import LEAST_CHANNELS, narrow
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 #: Of an image batch or of targets, and a generator on the CPU.
 Drawn = Callable[[Tensor, torch.Generator], Tensor]
-
-
-def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    r""":math:`\frac{1}{2B} \sum_i |f_i - y_i|^2`, the squared loss of the book, of outputs (B, K).
-
-    Examples:
-        >>> half_squared_error(torch.zeros(4, 2), torch.ones(4, 2)).item()
-        1.0
-    """
-    residual = outputs - targets
-    return 0.5 * (residual * residual).sum() / len(outputs)
 
 
 class Training:
@@ -66,7 +60,9 @@ class Training:
         limit: a loss on a minibatch above it counts as divergence.
 
     Raises:
-        ValueError: if there are not as many targets as inputs or B is below 1.
+        ValueError: if there are not as many targets as inputs, they are not finite, a number is out of its range, there
+            is no generator, flips meet targets that are not one-hot, the optimizer moves something else, or the
+            network is channels last where it must not be (`flatter_lib.vision.residual.narrow`).
 
     Examples:
         Four images of two pixels, the network linear:
@@ -98,10 +94,16 @@ class Training:
         compile: bool = False,
         limit: float = 1e6,
     ) -> None:
-        if len(inputs) != len(targets):
+        if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
             raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
-        if batch < 1:
-            raise ValueError(f"batch: must be at least 1, got {batch}")
+        checks.count("batch", batch)
+        seeded("generator", generator)
+        checks.one_of("precision", precision, (None, torch.bfloat16, torch.float16))
+        if isinstance(noise, LabelNoise):
+            noise.suits(targets)
+        own = set(network.parameters())
+        if not {p for group in optimizer.param_groups for p in group["params"]} <= own:
+            raise ValueError("optimizer: must be of this network's parameters, and has others")
         self.network = network.train()
         self.optimizer = optimizer
         self.schedulers = tuple(schedulers)
@@ -110,7 +112,7 @@ class Training:
         self._batch, self._generator = batch, generator
         self._loss, self._noise, self._augment = loss, noise, augment
         self._precision = precision
-        self._limit = limit
+        self._limit = checks.number("limit", limit, "(0, inf]")
         self._failed = torch.full((), -1, device=inputs.device)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(network) if compile else network
         filters = [p for p in network.parameters() if p.ndim == 4]
@@ -118,6 +120,11 @@ class Training:
         self._channels_last = bool(filters) and all(
             p.is_contiguous(memory_format=torch.channels_last) for p in filters
         )
+        if self._channels_last and (names := narrow(network)):
+            raise ValueError(
+                f"network: {names[0]} strides with 1x1 filters over fewer than {LEAST_CHANNELS} channels, whose "
+                "gradient torch has wrong in the format channels last; make it a residual.Pointwise"
+            )
         self._parameters: list[Tensor] = list(network.parameters())
         self._mean = [p.detach().clone() for p in self._parameters]
         self._averaged = 0
@@ -140,10 +147,9 @@ class Training:
             steps: at least 0.
 
         Raises:
-            ValueError: if it is negative.
+            ValueError: if it is no integer from 0, or targets, once noisy, have another shape than the outputs.
         """
-        if steps < 0:
-            raise ValueError(f"steps: must be at least 0, got {steps}")
+        checks.count("steps", steps, 0)
         self.network.train()
         with _deterministic(self._inputs.device):
             for _ in range(steps):
@@ -212,8 +218,8 @@ class Training:
         state = checkpoint.read(path, self._inputs.device)
         try:
             self.load_state_dict(state)
-        except (KeyError, RuntimeError, ValueError) as error:
-            cause = str(error).splitlines()[0]
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            cause = (str(error).splitlines() or [type(error).__name__])[0]
             raise checkpoint.CheckpointError(
                 f"checkpoint {path} is of another training ({cause}): go on with the settings it was saved with"
             ) from error
@@ -231,6 +237,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self._forward(x)
+        alike("targets", y, outputs)
         loss = self._loss(outputs.to(y.dtype), y)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -88,7 +88,7 @@ def test_inputs_and_global_generator_are_left_alone() -> None:
     assert torch.equal(inputs, before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_another_device_sees_the_same_images() -> None:
     inputs = images(16, 3, 8, 8)
     outputs = crop_and_flip(inputs.cuda(), seeded(3))
@@ -99,11 +99,17 @@ def test_another_device_sees_the_same_images() -> None:
 def test_wrong_arguments_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"inputs: must have shape .* got \(3, 8, 8\)"):
         crop_and_flip(torch.zeros(3, 8, 8), seeded())
-    with pytest.raises(ValueError, match="padding: must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="padding: must be an integer from 0, got -1"):
         crop_and_flip(torch.zeros(2, 3, 8, 8), seeded(), padding=-1)
+    with pytest.raises(
+        ValueError, match=r"generator: must be a torch.Generator on the CPU, got No"
+    ):
+        crop_and_flip(torch.zeros(2, 3, 8, 8), None)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_a_generator_on_the_device_is_refused() -> None:
-    with pytest.raises(ValueError, match="generator: must be on the CPU"):
+    with pytest.raises(
+        ValueError, match=r"generator: must be a torch.Generator on the CPU, got one on cuda"
+    ):
         crop_and_flip(torch.zeros(2, 3, 8, 8), torch.Generator("cuda"))

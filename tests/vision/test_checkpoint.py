@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,6 +76,12 @@ def test_other_files_and_other_versions_are_refused(
     torch.save(torch.ones(2), path)
     with pytest.raises(CheckpointError, match="holds something else than a training"):
         read(path)
+    for state in ({}, {"state": 3}):
+        torch.save({"format": checkpoint.FORMAT, "version": checkpoint.VERSION, **state}, path)
+        with pytest.raises(
+            CheckpointError, match=r"a\.pt has no state: delete it and begin again$"
+        ):
+            read(path)
     monkeypatch.setattr(checkpoint, "VERSION", 2)
     write(path, STATE)
     monkeypatch.undo()
@@ -82,6 +89,15 @@ def test_other_files_and_other_versions_are_refused(
         CheckpointError, match="has version 2, and 1 is read here: go on with the release"
     ):
         read(path)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    write(path, STATE)
+    with pytest.raises(ValueError, match="state: must hold nothing but tensors, numbers"):
+        write(path, {"step": np.float64(3)})
+    assert read(path)["step"] == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
 class Trap:

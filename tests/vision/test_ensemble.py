@@ -298,7 +298,7 @@ def test_runs_in_single_precision_stay_in_it() -> None:
     assert torch.isfinite(runs.weights).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
     on_cpu = ensemble([0, 1, 2, 3], 7)
     inputs, targets = data()
@@ -323,7 +323,11 @@ def test_accuracy_is_the_share_of_right_classes() -> None:
     network = nn.Sequential(nn.Linear(2, 2, bias=False))
     parameters = {"0.weight": torch.eye(2)}
     inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
-    assert accuracy(network, parameters, inputs, torch.tensor([0, 0, 0, 1])).item() == 0.75
+    labels = torch.tensor([0, 0, 0, 1])
+    assert accuracy(network, parameters, inputs, labels).item() == 0.75
+    for wrong in (labels[:1], labels[:, None], labels.double()):
+        with pytest.raises(ValueError, match=r"labels: must be whole numbers of shape \(4,\)"):
+            accuracy(network, parameters, inputs, wrong)
 
 
 def test_a_quantity_of_every_run() -> None:
@@ -338,12 +342,23 @@ def test_a_quantity_of_every_run() -> None:
     [
         ({"lr": -0.1}, r"lr: must be in \[0, inf\), got -0.1"),
         ({"lr": math.nan}, r"lr: must be in \[0, inf\)"),
+        ({"lr": "12"}, r"lr: must be real numbers in \[0, inf\), got '12'"),
         ({"momentum": 1.0}, r"momentum: must be in \[0, 1\)"),
         ({"label_noise": -1.0}, r"label_noise: must be in \[0, inf\)"),
         ({"lr": [0.1] * 3}, "lr: must be a number or one for each of the 2 runs"),
-        ({"batch": 0}, "batch: must be at least 1, or None"),
+        ({"batch": 0}, "batch: must be an integer from 1, got 0"),
+        ({"batch": 2.0}, "batch: must be an integer from 1, got 2.0"),
         ({"batch": 4}, "generators: must be one for each of the 2 runs, got 0"),
         ({"label_noise": [0.0, 0.1]}, "generators: must be one for each of the 2 runs, got 0"),
+        (
+            {"batch": 4, "generators": [None] * 2},
+            "generators: must be a torch.Generator on the CPU",
+        ),
+        ({"batch": 4, "generators": [seeded()] * 2}, "generators: must be distinct"),
+        ({"noise": "flips"}, "noise: must be one of additive, flip, got 'flips'"),
+        ({"noise": "flip", "label_noise": 1.0}, r"strength: must be in \[0, 1\), got 1"),
+        ({"noise": "flip", "label_noise": 0.7}, "centred flips of 3 classes must be below 0.667"),
+        ({"limit": math.nan}, r"limit: must be in \(0, inf\], got nan"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(options: dict[str, Any], message: str) -> None:
@@ -354,7 +369,38 @@ def test_arguments_out_of_range_are_refused_by_name(options: dict[str, Any], mes
 
 def test_weights_without_an_axis_of_runs_and_no_steps_are_refused() -> None:
     inputs, targets = data()
-    with pytest.raises(ValueError, match=r"weights: must have shape \(runs, P\)"):
-        Ensemble(networks(1)[0], starts(1)[0], inputs, targets, lr=0.1)
-    with pytest.raises(ValueError, match="steps: must be at least 1, got 0"):
+    for weights in (starts(1)[0], starts(1)[:0], starts(1)[:, 1:]):
+        with pytest.raises(ValueError, match=r"weights: must have shape \(runs, 173\), got"):
+            Ensemble(networks(1)[0], weights, inputs, targets, lr=0.1)
+    with pytest.raises(ValueError, match="steps: must be an integer from 1, got 0"):
         Ensemble(networks(1)[0], starts(1), inputs, targets, lr=0.1).run(0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.ones(1, OUTPUTS), "targets: must be 20, one an input, got 1"),
+        (torch.ones(IMAGES), r"targets: must have shape \(n, K\) and not be empty, got \(20,\)"),
+        (torch.ones(IMAGES, 1), r"must have the shape of the outputs, \(20, 3\), got \(20, 1\)"),
+        (torch.ones(IMAGES, OUTPUTS).long(), "targets: must hold floating numbers, one-hot"),
+        (torch.full((IMAGES, OUTPUTS), math.nan), "targets: must be finite"),
+    ],
+)
+def test_targets_that_would_be_broadcast_are_refused(targets: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Ensemble(networks(1)[0], starts(1), data()[0], targets, lr=0.1).run(1)
+
+
+def test_flips_need_classes() -> None:
+    inputs, targets = data()
+    flipping: dict[str, Any] = {"lr": 0.1, "noise": "flip", "label_noise": 0.1}
+    with pytest.raises(ValueError, match="targets: must be one-hot for flips"):
+        Ensemble(
+            networks(1)[0], starts(1), inputs, 0.5 * targets, generators=[seeded()], **flipping
+        )
+
+
+@pytest.mark.parametrize("option", [{"beta2": 1.0}, {"epsilon": -1e-8}, {"weight_decay": math.inf}])
+def test_what_adamw_refuses(option: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(option))}: must be in \[0, "):
+        AdamWEnsemble(networks(1)[0], starts(1), *data(), lr=0.1, **option)

@@ -74,10 +74,24 @@ def test_pooling_averages_blocks() -> None:
 
 def test_what_is_refused() -> None:
     made = images(6, 4)
-    with pytest.raises(ValueError, match="train: must be between 1 and 30 images, got 31"):
+    with pytest.raises(ValueError, match="train: must be an integer from 1 to 30, got 31"):
         standardized(made, train=31)
-    with pytest.raises(ValueError, match="test: must be between 1 and 12 images, got 0"):
+    with pytest.raises(ValueError, match="test: must be an integer from 1 to 12, got 0"):
         standardized(made, test=0)
-    for pool in (0, 4):
-        with pytest.raises(ValueError, match=f"pool: must divide 6 and 4, got {pool}"):
-            standardized(made, pool=pool)
+    with pytest.raises(ValueError, match="pool: must divide 6 and 4, got 4"):
+        standardized(made, pool=4)
+    with pytest.raises(ValueError, match="pool: must be an integer from 1, got 0"):
+        standardized(made, pool=0)
+    with pytest.raises(ValueError, match=r"dtype: must be a floating one, got torch.uint8"):
+        standardized(made, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_images_that_do_not_vary_are_refused(flat: bool) -> None:
+    made = images(6, 4, 3)
+    made.train_images[..., 1] = 7
+    assert standardized(made, train=2, flat=True).x.isfinite().all()
+    with pytest.raises(
+        ValueError, match="train: the pixels of the 1 chosen training images do not"
+    ):
+        standardized(made, train=1, flat=flat)

@@ -72,8 +72,14 @@ def test_strengths_out_of_range(strength: float) -> None:
 
 
 def test_what_else_is_refused() -> None:
-    with pytest.raises(ValueError, match="kind: must be 'additive' or 'flip', got 'salt'"):
+    with pytest.raises(ValueError, match="kind: must be one of additive, flip, got 'salt'"):
         LabelNoise("salt", 0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"centred flips of 5 classes must be below 0.8, got 0.85"):
         LabelNoise("flip", 0.85)(CLEAN, seeded())
+    with pytest.raises(ValueError, match=r"generator: must be a torch.Generator on the CPU"):
+        LabelNoise("additive", 0.1)(CLEAN, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"targets: must have shape \(B, K\), got \(5,\)"):
+        LabelNoise("additive", 0.1)(CLEAN[0], seeded())
+    with pytest.raises(ValueError, match="outputs: must be an integer from 2, got 1"):
+        LabelNoise("flip", 0.1).variance(1)
     assert LabelNoise("flip", 0.85, centred=False)(CLEAN, seeded()).sum() == K

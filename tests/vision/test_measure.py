@@ -169,9 +169,34 @@ def test_looks_are_spaced_evenly_in_the_logarithm(last: int) -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be at least 1, got 0 and 10"):
+    with pytest.raises(ValueError, match="last: must be an integer from 1, got 0"):
         log_spaced(0)
-    with pytest.raises(ValueError, match="probes: at least 2"):
+    with pytest.raises(ValueError, match=r"per_decade: must be an integer from 1, got 1.5"):
+        log_spaced(10, 1.5)  # type: ignore[arg-type]
+    network, data = mlp(), inputs(300, 6)
+    with pytest.raises(ValueError, match="images: must be an integer from 1 to 300, got -1"):
+        look(network, data, probes=2, seed=0, images=-1)
+    for wrong in (data.labels[:1], data.targets):
+        with pytest.raises(ValueError, match=r"labels: must be whole numbers of shape \(300,\)"):
+            accuracy(network, data.x, wrong)
+    for few in (data.targets[:257], data.targets[:, :1]):
+        with pytest.raises(ValueError, match="targets: must have the shape of the outputs"):
+            mean_loss(network, data.x, few, loss=torch.nn.functional.mse_loss)
+        with pytest.raises(ValueError, match="targets: must have the shape of the outputs"):
+            hessian_trace(
+                network, data.x, few, probes=2, generator=np.random.default_rng(0),
+                loss=torch.nn.functional.mse_loss,
+            )  # fmt: skip
+    with pytest.raises(ValueError, match="inputs: must be an integer from 1, got 0"):
+        mean_loss(network, data.x[:0], data.targets[:0])
+    own = flatten(network)
+    with (
+        pytest.raises(ValueError, match="weights: must have the shapes"),
+        weights_of(network, [torch.zeros(1) for _ in network.parameters()]),
+    ):
+        pass
+    assert torch.equal(flatten(network), own)
+    with pytest.raises(ValueError, match="probes: must be an integer from 2, got 1"):
         gauss_newton_trace_estimate(
             mlp(), inputs(3, 6).x, probes=1, generator=np.random.default_rng()
         )

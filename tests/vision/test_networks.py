@@ -73,8 +73,13 @@ def test_dtype_is_that_asked_for() -> None:
 @pytest.mark.parametrize("name", ["inputs", "width", "outputs", "layers"])
 def test_sizes_below_one_are_refused_by_name(name: str) -> None:
     size: dict[str, Any] = {name: 0}
-    with pytest.raises(ValueError, match=f"{name}: must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}: must be an integer from 1, got 0"):
         MLP(**size, generator=seeded())
+
+
+def test_nothing_is_drawn_without_a_seed() -> None:
+    with pytest.raises(ValueError, match=r"generator: must be a torch.Generator on the CPU"):
+        MLP(2, 2, 1, generator=None)  # type: ignore[arg-type]
 
 
 def test_vector_and_named_parameters_are_one_another() -> None:

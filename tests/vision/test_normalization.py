@@ -152,10 +152,10 @@ def test_groups_are_normalised_image_by_image() -> None:
     ("arguments", "message"),
     [
         (("layer", 4), r"normalization: must be one of none, batch, ghost, group, got 'layer'"),
-        (("batch", 0), r"channels: must be at least 1, got 0"),
-        (("ghost", 4, {"ghost_batch": 0}), r"ghost_batch: must be at least 1, got 0"),
+        (("batch", 0), r"channels: must be an integer from 1, got 0"),
+        (("ghost", 4, {"ghost_batch": 0}), r"ghost_batch: must be an integer from 1, got 0"),
         (("group", 4, {"groups": 3}), r"groups: must divide the 4 channels of each layer, got 3"),
-        (("group", 4, {"groups": 0}), r"groups: must divide the 4 channels of each layer, got 0"),
+        (("group", 4, {"groups": 0}), r"groups: must be an integer from 1, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(

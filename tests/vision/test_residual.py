@@ -9,10 +9,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flatter_lib.vision.networks import flatten, unflatten
 from flatter_lib.vision.normalization import GhostBatchNorm2d, Normalization
-from flatter_lib.vision.residual import BasicBlock, ResNet18
+from flatter_lib.vision.residual import LEAST_CHANNELS, BasicBlock, Pointwise, ResNet18, narrow
 
 KINDS = get_args(Normalization)
 
@@ -97,7 +98,7 @@ def test_every_convolution_has_the_normalisation_asked_for(kind: Normalization) 
         "ghost": GhostBatchNorm2d,
         "group": nn.GroupNorm,
     }[kind]
-    assert sum(type(m) is layer for m in modules) == 20
+    assert sum(type(m) in (layer, Pointwise if kind == "none" else layer) for m in modules) == 20
     assert all(m.ghost_batch == 4 for m in modules if isinstance(m, GhostBatchNorm2d))
     assert all(m.num_groups == 2 for m in modules if isinstance(m, nn.GroupNorm))
 
@@ -239,15 +240,59 @@ def test_channels_last_changes_the_layout_alone(kind: Normalization) -> None:
         torch.testing.assert_close(p.grad, gradient)
 
 
+class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What reaches the kernels: of each convolution and each gradient of one, its channels, filter and stride."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: set[tuple[int, int, int]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ("convolution", "convolution_backward"):
+            weight, stride = (args[1], args[3]) if name == "convolution" else (args[2], args[4])
+            self.seen.add((weight.shape[1], weight.shape[2], stride[0]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("width", [1 / 64, 1 / 16, 1 / 8])
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_no_kernel_strides_with_one_pixel_over_few_channels(
+    width: float, precision: torch.dtype | None
+) -> None:
+    """Where the layout is channels last and the processor has no AVX-512 its gradient is wrong, and memory is lost."""
+    network = ResNet18(width, generator=seeded()).to(memory_format=torch.channels_last)
+    x = images(4, 3, 8, 8, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    with Convolutions() as convolutions, torch.autocast("cpu", precision, precision is not None):
+        network(x).float().square().mean().backward()
+    striding = {c for c, size, stride in convolutions.seen if size == 1 and stride > 1}
+    assert striding == {c for c in (64 * width, 128 * width, 256 * width) if c >= 8}
+    assert not narrow(network)
+
+
+@pytest.mark.parametrize("channels", [2, LEAST_CHANNELS])
+def test_a_pointwise_convolution_is_torchs(channels: int) -> None:
+    x = images(3, channels, 7, 5)
+    ours = Pointwise(channels, 4, 1, stride=2, dtype=torch.float64)
+    plain = nn.Conv2d(channels, 4, 1, stride=2, dtype=torch.float64)
+    plain.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours(x), plain(x))
+    assert narrow(nn.Sequential(ours, plain)) == (["1"] if channels < LEAST_CHANNELS else [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 0.0}, "width: must be above 0 and finite, got 0.0"),
-        ({"width": math.inf}, "width: must be above 0 and finite, got inf"),
-        ({"outputs": 0}, "outputs: must be at least 1, got 0"),
-        ({"inputs": 0}, "inputs: must be at least 1, got 0"),
+        ({"width": 0.0}, r"width: must be in \(0, inf\), got 0"),
+        ({"width": math.inf}, r"width: must be in \(0, inf\), got inf"),
+        ({"outputs": 0}, "outputs: must be an integer from 1, got 0"),
+        ({"inputs": 0}, "inputs: must be an integer from 1, got 0"),
         ({"normalization": "layer"}, "normalization: must be one of none, batch, ghost, group"),
-        ({"normalization": "ghost", "ghost_batch": 0}, "ghost_batch: must be at least 1, got 0"),
+        (
+            {"normalization": "ghost", "ghost_batch": 0},
+            "ghost_batch: must be an integer from 1, got 0",
+        ),
+        ({"generator": None}, "generator: must be a torch.Generator on the CPU, got NoneType"),
         (
             {"width": 0.1, "normalization": "group", "groups": 8},
             "groups: must divide the 6 channels of each layer, got 8",
@@ -258,7 +303,7 @@ def test_arguments_out_of_range_are_refused_by_name(
     arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        ResNet18(**arguments, generator=seeded())
+        ResNet18(**{"generator": seeded(), **arguments})
 
 
 def test_no_width_is_too_small_for_a_channel() -> None:

@@ -15,7 +15,7 @@ from flatter_lib.vision.augment import crop_and_flip
 from flatter_lib.vision.checkpoint import CheckpointError, load_network
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP
-from flatter_lib.vision.residual import ResNet18
+from flatter_lib.vision.residual import Pointwise, ResNet18
 from flatter_lib.vision.train import Training, half_squared_error
 
 IMAGES, CLASSES = 12, 4
@@ -204,15 +204,68 @@ def test_compiled_it_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(weights(run.network), weights(plain.network))
 
 
-def test_what_cannot_be_trained() -> None:
-    x, y = images(6)
-    optimizer = torch.optim.SGD(nn.Linear(6, CLASSES).parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="targets: must be 12, one an input, got 11"):
-        Training(nn.Linear(6, 4), x, y[1:], optimizer, batch=1, generator=seeded(0))
-    with pytest.raises(ValueError, match="batch: must be at least 1, got 0"):
-        Training(nn.Linear(6, 4), x, y, optimizer, batch=0, generator=seeded(0))
-    with pytest.raises(ValueError, match="steps: must be at least 0, got -1"):
-        Training(nn.Linear(6, 4), x, y, optimizer, batch=1, generator=seeded(0)).run(-1)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"targets": torch.ones(IMAGES - 1, CLASSES)}, "targets: must be 12, one an input, got 11"),
+        ({"targets": torch.full((IMAGES, CLASSES), torch.nan)}, "targets: must be finite"),
+        ({"inputs": torch.full((IMAGES, 6), torch.inf)}, "inputs: must be finite"),
+        ({"inputs": torch.ones(0, 6)}, r"inputs: must have shape \(n, ...\) and not be empty"),
+        ({"batch": 0}, "batch: must be an integer from 1, got 0"),
+        ({"batch": 1.5}, "batch: must be an integer from 1, got 1.5"),
+        ({"generator": None}, "generator: must be a torch.Generator on the CPU, got NoneType"),
+        ({"limit": torch.nan}, r"limit: must be in \(0, inf\], got nan"),
+        ({"precision": torch.float64}, "precision: must be one of None, torch.bfloat16"),
+        ({"noise": LabelNoise("flip", 0.2)}, "targets: must be one-hot for flips"),
+        (
+            {"optimizer": torch.optim.SGD(nn.Linear(6, CLASSES).parameters(), lr=0.1)},
+            "optimizer: must be of this network's parameters, and has others",
+        ),
+    ],
+)
+def test_what_cannot_be_trained(changed: dict[str, Any], message: str) -> None:
+    network = nn.Linear(6, CLASSES)
+    arguments: dict[str, Any] = {
+        "inputs": torch.ones(IMAGES, 6), "targets": torch.ones(IMAGES, CLASSES), "batch": 1,
+        "optimizer": torch.optim.SGD(network.parameters(), lr=0.1), "generator": seeded(0),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        Training(network, **(arguments | changed))
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5])
+def test_steps_that_cannot_be_taken(steps: Any) -> None:
+    with pytest.raises(ValueError, match=f"steps: must be an integer from 0, got {steps}"):
+        training(mlp(), *images(6, dtype=torch.float64)).run(steps)
+
+
+@pytest.mark.parametrize("loss", [half_squared_error, nn.functional.mse_loss])
+def test_targets_are_not_broadcast_against_outputs(loss: Any) -> None:
+    """The residual of (B,) and (B, 1) would be (B, B)."""
+    x = torch.randn(40, 2, generator=seeded(0))
+    network = nn.Linear(2, 1)
+    before = weights(network)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    some: dict[str, Any] = {"batch": 5, "generator": seeded(0), "loss": loss}
+    with pytest.raises(ValueError, match=r"targets: must have shape \(n, K\) .* got \(40,\); make"):
+        Training(network, x, x.sum(1), optimizer, **some)
+    two = Training(network, x, x, optimizer, **some)
+    with pytest.raises(ValueError, match=r"targets: must have the shape of the outputs, \(5, 1\)"):
+        two.run(1)
+    assert torch.equal(weights(network), before)
+
+
+def test_narrow_strides_are_not_trained_channels_last() -> None:
+    x, y = images(3, 8, 8)
+    for kind in (Pointwise, nn.Conv2d):
+        parts = nn.Conv2d(3, 4, 3, padding=1), kind(4, 4, 1, stride=2)
+        network = nn.Sequential(*parts, nn.Flatten(), nn.Linear(64, CLASSES))
+        training(network, x, y).run(1)
+        network = network.to(memory_format=torch.channels_last)
+        if kind is Pointwise:
+            training(network, x, y).run(1)
+    with pytest.raises(ValueError, match="network: 1 strides with 1x1 filters over fewer than 8"):
+        training(network, x, y)
 
 
 def test_the_squared_loss_is_that_of_the_ensemble() -> None:
