@@ -32,14 +32,18 @@ def test_fashion_mnist_is_what_it_is_known_to_be() -> None:
     np.testing.assert_array_equal(np.bincount(images.test_labels), np.full(10, 1_000))
 
 
-@pytest.mark.skipif(not available("mnist"), reason="not on this machine")
+@pytest.mark.skipif(
+    not available("mnist"), reason="this data set is not on this machine: set FLATTER_DATA"
+)
 def test_mnist_is_what_it_is_known_to_be() -> None:
     check("mnist", (60_000, 28, 28), [0.1307], [0.3081])
     images = load("mnist")
     assert [*images.train_labels[:10]] == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 
 
-@pytest.mark.skipif(not available("cifar10"), reason="not on this machine")
+@pytest.mark.skipif(
+    not available("cifar10"), reason="this data set is not on this machine: set FLATTER_DATA"
+)
 def test_cifar10_is_what_it_is_known_to_be() -> None:
     mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
     check("cifar10", (50_000, 32, 32, 3), mean, std)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PosixPath
 
@@ -444,19 +445,22 @@ def test_an_interrupt_leaves_nothing(
     assert list(waiting.iterdir()) == []
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """A disk on which the third of the four files does not fit: it is the largest."""
+    """A disk on which the third of the four files does not fit: it is the largest.
+
+    The limit is the process's, and holds for the log that pytest writes between tests and phases of tests.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     largest = max(map(len, CONTENTS.values()))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_nothing(
-    tiny: Dataset, root: Path, tmp_path: Path, small_files_only: None
-) -> None:
+def test_a_full_disk_leaves_nothing(tiny: Dataset, root: Path, tmp_path: Path) -> None:
     source = tmp_path / "fetched"
     write(source, compressed=True, test_images=bytes(0))
     # Compresses to less than the limit, and does not fit when it is unpacked.
@@ -474,7 +478,8 @@ def test_a_full_disk_leaves_nothing(
             fails("B", AssertionError("the disk is still full")),
         ),
     )
-    with pytest.raises(DataError, match=r"Tiny cannot be written to .*File too large; make room"):
+    said = r"Tiny cannot be written to .*File too large; make room"
+    with pytest.raises(DataError, match=said), small_files_only():
         get(dataset, root, lambda line: None)
     assert files(root) == []
 
