@@ -31,7 +31,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("results",),
     ("experiments",),
     ("sweep",),
-    ("notebook",),  # how a claim and a figure travel in the output of a cell
+    ("notebook",),  # how a value travels in the output of a cell
+    ("values",),
     ("claims",),
     ("figures",),
     ("publish",),
