@@ -134,7 +134,7 @@ def judge(
 
 def _entries(value: Any, name: str = "", at: tuple[int, ...] = ()) -> Iterator[Any]:
     """Every number and text in a value, by its dotted name and its place in lists; an empty list is a text."""
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping):
         for part, content in value.items():
             yield from _entries(content, f"{name}.{part}" if name else part, at)
     elif isinstance(value, list) and value:

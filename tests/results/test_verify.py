@@ -37,6 +37,7 @@ SHARE = {"rtol": 1e-3, "share": 0.8}
 TIMES = np.random.default_rng(0).lognormal(5, 1, size=(30, 40)).round()
 TIMES[TIMES > 600] = np.inf
 GENERATOR = np.random.default_rng(1)
+EVEN = np.arange(len(TIMES))[:, None] % 2 == 0
 FEW = GENERATOR.random(TIMES.shape) < 0.1
 
 
@@ -68,10 +69,21 @@ def scattered(times: Floats) -> Floats:
         (lambda t: t * 1.03, False, False),
         (lambda t: np.where(FEW, t * 1.03, t), False, False),  # few, but all later
         (lambda t: np.where(FEW, math.nan, t), False, False),  # few, but all never
+        (lambda t: np.where(FEW, np.where(EVEN, math.nan, t * 1.03), t), False, False),
         (lambda t: t[:, ::-1], False, False),  # other random numbers, the same law
         (lambda t: t * math.nan, False, False),
     ],
-    ids=["same", "rounding", "chaos", "biased", "few biased", "few lost", "other draws", "broken"],
+    ids=[
+        "same",
+        "rounding",
+        "chaos",
+        "biased",
+        "few biased",
+        "few lost",
+        "lost or late",
+        "other draws",
+        "broken",
+    ],
 )
 def test_what_passes(change: Callable[[Floats], Floats], exactly: bool, mostly: bool) -> None:
     changed = change(TIMES)
@@ -155,6 +167,9 @@ def test_a_sample_is_drawn_by_the_code_from_all_kinds_within_the_budget() -> Non
     few = sample(runs, "a", 80.0)
     assert 30 < sum(r.seconds for r in few if r.seconds <= 5) <= 40
     assert sum(r.seconds for r in few) <= 80
+    # What others leave of their half goes to short ones again.
+    many = [Record("valley", {"seed": i}, seconds=6.0 if i == 0 else 1.0) for i in range(200)]
+    assert sum(r.seconds for r in sample(many, "a", 100.0)) == 100
 
 
 def test_what_is_kept(tmp_path: Path) -> None:
@@ -170,6 +185,7 @@ def test_what_is_kept(tmp_path: Path) -> None:
         kept.append(entry(path, len(old), fresh, verdicts))
         assert bool(complaints(verdicts, fresh)) is not kept[-1]["passed"]
     assert [e["passed"] for e in kept] == [True, False, False]
+    assert kept[2]["measurements"]["time"]["passed"]
     assert kept[2]["failures"] == {old[0].key: "ValueError: no"}
     (line,) = complaints(judge(zip(old, new, strict=True), {}), new)
     assert line.startswith("time: ")
@@ -177,7 +193,9 @@ def test_what_is_kept(tmp_path: Path) -> None:
     assert "in the record and" in line
     assert "seed=" in line
 
-    (tmp_path / "valley.verified.json").write_text(json.dumps(kept, allow_nan=False))
+    (tmp_path / "valley.verified.json").write_text(
+        json.dumps([kept[0] | {"when": "before"}, *kept], allow_nan=False)
+    )
     assert status(path, "new") == kept[0]
     assert status(path, "newer") is None
     path.write_text(encode(old[0]))
