@@ -217,12 +217,13 @@ def glue(name: str, words: str, *numbers: Any, holds: Tolerance = PRINTED) -> No
 
 
 def in_prose(text: str) -> str:
-    """A text with its powers of ten as people write them.
+    """A text with its powers of ten and its minus signs as people write them.
 
     Examples:
-        >>> in_prose("3e+05 steps")
-        '3 · 10⁵ steps'
+        >>> in_prose("3e+05 steps, -0.5 of 2-3")
+        '3 · 10⁵ steps, −0.5 of 2-3'
     """
+    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
     return _POWER.sub(lambda found: f" · 10{str(int(found[1])).translate(_RAISED)}", text)
 
 

@@ -386,12 +386,23 @@ def test_a_number_printed_past_its_value(book: Book, number: str) -> None:
     assert only(book, "published.bare_numbers") == [line]
 
 
+def test_a_number_hidden_in_the_words_of_a_value(book: Book) -> None:
+    book.edit_values(lambda values: values["fall-time"].update(words="{:.2f} of 0.731"))
+    found = book.reports()["published.bare_numbers"]
+    assert [finding.what for finding in found] == ["prints a bare number, 0.731"]
+
+
+def test_a_number_that_the_code_says_itself_is_a_word(book: Book) -> None:
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text="below 0.45\n"))
+    assert book.reports() == {}
+
+
 def test_a_glued_text_that_is_no_value(book: Book) -> None:
-    data = {"application/papermill.record/text/plain": "'0.45'"}
+    data = {"application/papermill.record/text/plain": "'0.47'"}
     bare = v4.new_output("display_data", data, metadata={"scrapbook": {"name": "fall-time"}})
     book.edit_twin(lambda cells: cells[3].outputs.__setitem__(0, bare))
     found = book.reports()["published.bare_numbers"]
-    assert [finding.what for finding in found] == ["prints a bare number, 0.45"]
+    assert [finding.what for finding in found] == ["prints a bare number, 0.47"]
 
 
 # Traces of machine and moment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from string import Formatter
 
 from nbformat import NotebookNode
 
@@ -45,14 +46,22 @@ def values(project: Project) -> list[Finding]:
 
 
 def bare_numbers(project: Project) -> list[Finding]:
-    """No cell prints a number past its values: its digits would be compared with those of another processor."""
+    """No cell prints a number past its values: its digits would be compared with those of another processor.
+
+    Nor in their words, unless the cell's code says that number itself.
+    """
     cure = "say(text(...)), glue(...) or record(...) of flatter_lib.values publish a number with its tolerance"
-    return [
-        Finding(cell_at(project, chapter, twin, index), f"prints a bare number, {number}", cure)
-        for chapter, twin in executed(project)
-        for index, cell in enumerate(twin.cells)
-        if (number := _bare(cell))
-    ]
+    found = []
+    for chapter, twin in executed(project):
+        try:
+            kept = twins.published_values(chapter)
+        except BookError:
+            kept = {}
+        for index, cell in enumerate(twin.cells):
+            for number in _bare(cell, kept):
+                where = cell_at(project, chapter, twin, index)
+                found.append(Finding(where, f"prints a bare number, {number}", cure))
+    return found
 
 
 def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Iterator[str]:
@@ -67,10 +76,14 @@ def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Ite
             yield f"shows {text[:60]!r} where its value is {written(value)[:60]!r}"
 
 
-def _bare(cell: NotebookNode) -> str:
+def _bare(cell: NotebookNode, kept: twins.Values) -> Iterator[str]:
     for output in cell.get("outputs", []):
-        if "flatter" not in output.get("metadata", {}):
-            for line in compare.words_of(output):
-                if match := _FLOAT.search(line):
-                    return match.group()
-    return ""
+        words = compare.words_of(output)
+        for name in twins.names_of(output):
+            words += [
+                words for words, *_ in Formatter().parse(str(kept.get(name, {}).get("words", "")))
+            ]
+        for number in (match.group() for line in words for match in _FLOAT.finditer(line)):
+            if number not in cell.source:
+                yield number
+                break
