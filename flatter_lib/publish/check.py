@@ -1,17 +1,22 @@
-"""Every check there is, in stages: each reports all that it finds, and the next starts only if it passed."""
+"""Every check there is, in stages: each reports all that it finds, and each ends, within a time that it states."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 
-from flatter_lib.publish import build, compare, execute, hygiene, pool
-from flatter_lib.publish.project import Chapter, Project
+from flatter_lib.publish import build, hygiene, machines, pool, portability, rerun
+from flatter_lib.publish.environment import environment
+from flatter_lib.publish.project import Project
+
+#: Seconds that one test may take; the slowest takes twenty on two cores.
+TEST = 300
 
 
 @dataclass(frozen=True)
@@ -22,26 +27,52 @@ class Stage:
         name: what ``--only`` calls it.
         title: what is said when it starts.
         run: does it, printing what it finds, and returns whether it passed.
+        limit: seconds after which it is ended, and has failed.
     """
 
     name: str
     title: str
     run: Callable[[Project, Console], bool]
+    limit: float = 1800
+
+
+class _LateError(BaseException):
+    """A stage is at its limit; nothing that it does may take this for an error of its own."""
 
 
 def run(project: Project, console: Console, only: Sequence[str] = ()) -> bool:
-    """Run the stages in order, or those named; stop at the first that fails."""
-    chosen = [stage for stage in (*STAGES, THREADS) if stage.name in only] if only else list(STAGES)
+    """Run the stages in order, or those named, and say at the end which failed."""
+    chosen = [stage for stage in (*STAGES, MACHINES) if stage.name in only] if only else STAGES
+    failed = []
     for number, stage in enumerate(chosen, start=1):
         console.rule(f"[bold]{number}/{len(chosen)} {stage.title}", align="left")
-        if not stage.run(project, console):
-            left = [later.name for later in chosen[number:]]
-            console.print(
-                f"[red]{stage.name} failed[/]" + (f"; not run: {', '.join(left)}" if left else "")
-            )
-            return False
-    console.print("[green]all checks passed[/]")
-    return True
+        try:
+            with _within(stage.limit):
+                passed = stage.run(project, console)
+        except _LateError:
+            console.print(f"  ended: not done after {stage.limit:g} s", highlight=False)
+            passed = False
+        failed += [] if passed else [stage.name]
+    console.print(
+        f"[red]failed: {', '.join(failed)}[/]" if failed else "[green]all checks passed[/]"
+    )
+    return not failed
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Ends what runs inside once the time is over."""
+
+    def late(*_: object) -> None:
+        raise _LateError
+
+    handler = signal.signal(signal.SIGALRM, late)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _style(project: Project, console: Console) -> bool:
@@ -59,33 +90,28 @@ def _hygiene(project: Project, console: Console) -> bool:
 
 
 def _unit(project: Project, console: Console) -> bool:
-    return _shell(project, console, "pytest", "-q", "-n", "2", "--dist", "loadfile")
+    # A worker that dies is not replaced: the others would wait for ever for the rest of its file.
+    options = ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "0", f"--timeout={TEST}"]
+    return _shell(
+        project, console, "pytest", "-q", "-rfEs", "-p", "flatter_lib.publish.watch", *options
+    )
 
 
 def _nbval(project: Project, console: Console) -> bool:
-    environment = os.environ | dict.fromkeys(execute.THREAD_VARIABLES, "1")
-    tasks = [_nbval_task(project, chapter, environment) for chapter in project.chapters()]
-    outcomes = pool.run_all(tasks, console)
-    for outcome in outcomes:
-        if outcome.status != 0:
-            console.print(outcome.output, markup=False, highlight=False)
-            console.print(f"  if the change is meant: flatter diff {outcome.task.label} --accept")
-    return all(outcome.status == 0 for outcome in outcomes)
-
-
-def _nbval_task(project: Project, chapter: Chapter, environment: dict[str, str]) -> pool.Task:
-    options = ["-p", "flatter_lib.publish.hold", "-p", "no:cacheprovider", "-q", "--color=no"]
-    options += ["--nbval", "--nbval-current-env", "-o", "filterwarnings=default", "--no-header"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *options,
-        "--rootdir",
-        str(project.root),
-        str(chapter.twin),
-    ]
-    return pool.Task(chapter.slug, command, execute.last_seconds(chapter), environment)
+    chapters = project.chapters()
+    variants = {c.slug: machines.other_than(rerun.published_with(c)) for c in chapters}
+    for title, count in Counter(variant.title for variant in variants.values()).items():
+        console.print(f"  {count} chapters as on {title}", highlight=False)
+    tasks = [rerun.task(project, chapter, variants[chapter.slug]) for chapter in chapters]
+    failed = [outcome for outcome in pool.run_all(tasks, console) if outcome.status != 0]
+    for outcome in failed:
+        console.print(outcome.output, markup=False, highlight=False)
+    for outcome in failed:
+        for line in rerun.findings(outcome):
+            text = f"  {outcome.task.label}, {line}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  if the change is meant: flatter diff {outcome.task.label} --accept")
+    return not failed
 
 
 def _pages(project: Project, console: Console) -> bool:
@@ -95,32 +121,11 @@ def _pages(project: Project, console: Console) -> bool:
     return _report(console, [str(finding) for finding in hygiene.after_build(project, built.html)])
 
 
-def _threads(project: Project, console: Console) -> bool:
-    found: list[str] = []
-    for chapter in project.chapters():
-        console.print(f"  {chapter.slug}: one thread, then two ...", highlight=False)
-        one, two = (execute.execute(project, chapter, threads=threads) for threads in (1, 2))
-        found += [
-            f"{chapter.slug}: {line}" for line in compare.text_differences(one.twin, two.twin)
-        ]
-        found += [
-            f"{chapter.slug}: {line}" for line in compare.tables_differences(one.tables, two.tables)
-        ]
-    return _report(console, found)
-
-
 def _shell(project: Project, console: Console, tool: str, *arguments: str) -> bool:
     console.print(f"  {' '.join((tool, *arguments))}", highlight=False)
-    return (
-        subprocess.run(
-            [sys.executable, "-m", tool, *arguments],
-            cwd=project.root,
-            check=False,
-            # Tests run side by side, a core for each.
-            env=os.environ | dict.fromkeys(execute.THREAD_VARIABLES, "1"),
-        ).returncode
-        == 0
-    )
+    # Tests run side by side, a core for each.
+    settings = rerun.within(environment(threads=1))
+    return pool.show([sys.executable, "-m", tool, *arguments], settings, project.root) == 0
 
 
 def _report(console: Console, findings: list[str]) -> bool:
@@ -136,7 +141,12 @@ STAGES = (
     Stage("style", "Style and types", _style),
     Stage("hygiene", "The book's sources and executed twins", _hygiene),
     Stage("unit", "Unit tests and doctests", _unit),
-    Stage("nbval", "Every chapter re-executed and compared", _nbval),
+    Stage("nbval", "Every chapter re-executed as on another machine, and compared", _nbval),
     Stage("pages", "The book built without a warning, and its pages", _pages),
 )
-THREADS = Stage("threads", "Every chapter with one thread and with two", _threads)
+MACHINES = Stage(
+    "machines",
+    "Every chapter on every machine that this one can stand for",
+    portability.run,
+    limit=8 * 3600,
+)

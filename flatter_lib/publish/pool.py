@@ -1,18 +1,25 @@
-"""Several commands at once, each with a line that says how it went and how long it took."""
+"""Several commands at once, each with a line that says how it went and how long it took; all of them end."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+#: Seconds that a command has for tidying up once it was told to end.
+GRACE = 15.0
 
 
 @dataclass(frozen=True)
@@ -24,28 +31,32 @@ class Task:
         command: the program and its arguments.
         expected: seconds that it took the last time, or None; shown as time left, and the longest starts first.
         environment: the whole environment, or None for this process's own.
+        limit: seconds after which it is ended, with all that it started; None for none.
     """
 
     label: str
     command: Sequence[str]
     expected: float | None = None
     environment: Mapping[str, str] | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """How a command ended; ``late`` if it was ended at its limit."""
 
     task: Task
     status: int
     output: str
     seconds: float
+    late: bool = False
 
     @property
     def line(self) -> str:
         """One line: a mark, the label, the time."""
         mark = "[green]done[/]  " if self.status == 0 else "[red]failed[/]"
-        return f"  {mark} {self.task.label}  {self.seconds:.0f} s"
+        why = f", ended at its limit of {self.task.limit:g} s" if self.late else ""
+        return f"  {mark} {self.task.label}  {self.seconds:.0f} s{why}"
 
 
 @dataclass
@@ -54,6 +65,10 @@ class _Running:
     process: subprocess.Popen[str]
     output: IO[str]
     start: float = field(default_factory=time.monotonic)
+
+    def late(self) -> bool:
+        limit = self.task.limit
+        return limit is not None and time.monotonic() - self.start > limit
 
     def status_line(self) -> str:
         spent = time.monotonic() - self.start
@@ -65,10 +80,21 @@ class _Running:
         return f"  running {self.task.label}  {spent:.0f} s{left}"
 
 
-def run_all(tasks: Sequence[Task], console: Console, jobs: int = 2) -> list[Outcome]:
+def run_all(
+    tasks: Sequence[Task],
+    console: Console,
+    jobs: int = 2,
+    ended: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
     """Run the tasks, at most ``jobs`` at once, and print a line as each ends.
 
     Interrupted, it ends the commands that it started and passes the interrupt on.
+
+    Args:
+        tasks: what to run.
+        console: where to say so.
+        jobs: how many run at once.
+        ended: is handed each outcome when it is there.
 
     Returns:
         The outcomes, in the order of the tasks.
@@ -82,20 +108,60 @@ def run_all(tasks: Sequence[Task], console: Console, jobs: int = 2) -> list[Outc
                 while waiting and len(running) < jobs:
                     running.append(_start(waiting.pop(0)))
                 time.sleep(0.05)
-                for job in [job for job in running if job.process.poll() is not None]:
+                for job in [job for job in running if job.process.poll() is not None or job.late()]:
+                    late = job.process.poll() is None
+                    if late:
+                        end(job.process)
                     running.remove(job)
-                    outcome = _finished(job)
-                    outcomes[job.task.label] = outcome
+                    outcome = outcomes[job.task.label] = _finished(job, late)
                     live.console.print(outcome.line, highlight=False)
-                live.update(_status(running))
+                    if ended:
+                        ended(outcome)
+                live.update(_status(running, waiting, jobs))
     except BaseException:
+        end(*(job.process for job in running))
         for job in running:
-            job.process.terminate()
-        for job in running:
-            job.process.wait()
             job.output.close()
         raise
     return [outcomes[task.label] for task in tasks]
+
+
+def show(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> int:
+    """Run one command whose output is seen as it comes, and return its status; interrupted, it is ended."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, env=environment, cwd=folder, process_group=0
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        end(process)
+        raise
+
+
+def end(*processes: subprocess.Popen[Any]) -> None:
+    """End processes that this one started, each with all that it started: told first, then killed.
+
+    Each leads a process group of its own (``process_group=0``).
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    families = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            families += psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+    until = time.monotonic() + GRACE
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(until - time.monotonic(), 0))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    for member in families:
+        # Kernels are in groups of their own.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    for process in processes:
+        process.wait()
 
 
 def flatter(*arguments: str) -> list[str]:
@@ -112,19 +178,24 @@ def _start(task: Task) -> _Running:
         stderr=subprocess.STDOUT,
         text=True,
         env=None if task.environment is None else dict(task.environment),
+        process_group=0,
     )
     return _Running(task, process, output)
 
 
-def _finished(job: _Running) -> Outcome:
+def _finished(job: _Running, late: bool) -> Outcome:
     with job.output as output:
         output.seek(0)
         text = output.read()
-    return Outcome(job.task, job.process.returncode, text, time.monotonic() - job.start)
+    seconds = time.monotonic() - job.start
+    return Outcome(job.task, job.process.returncode or int(late), text, seconds, late)
 
 
-def _status(running: Sequence[_Running]) -> Table:
+def _status(running: Sequence[_Running], waiting: Sequence[Task], jobs: int) -> Table:
     table = Table.grid()
+    if waiting:
+        left = sum(task.expected or 0 for task in waiting) / jobs
+        table.add_row(f"  {len(waiting)} more to come, about {left / 60:.0f} min")
     for job in running:
         table.add_row(job.status_line())
     return table

@@ -121,6 +121,51 @@ def test_the_command_line_runs_under_the_same_python() -> None:
     assert pool.flatter("run", "toy") == [sys.executable, "-m", "flatter_lib", "run", "toy"]
 
 
+def test_a_command_at_its_limit_is_ended_with_all_that_it_started(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two of its children have left: one leads a session of its own, the other's parent is gone.
+    child = (
+        "import os, pathlib, time; pathlib.Path('{}', str(os.getpid())).touch(); time.sleep(600)"
+    )
+    child = f'{sys.executable} -c "{child.format(tmp_path)}"'
+    script = f"trap '' TERM; setsid {child} & ({child} &) ; exec {child}"
+    monkeypatch.setattr(pool, "GRACE", 0.5)
+    monkeypatch.setattr(pool._Running, "late", lambda _: len(list(tmp_path.iterdir())) == 3)
+    task = Task("stuck", ["/bin/sh", "-c", script], limit=9)
+    seen: list[Outcome] = []
+    (outcome,) = run_all([task], console, ended=seen.append)
+    assert outcome.late
+    assert outcome.status != 0
+    assert seen == [outcome]
+    deadline = time.monotonic() + PATIENCE
+    while any(alive(int(path.name)) for path in tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert text(console).rstrip().endswith("s, ended at its limit of 9 s")
+
+
+@pytest.mark.parametrize(("limit", "late"), [(None, False), (100.0, False), (30.0, True)])
+def test_the_limit_counts_from_the_start(limit: float | None, late: bool) -> None:
+    process = subprocess.Popen(["true"], text=True)
+    process.wait()
+    task = Task("toy", [], limit=limit)
+    assert pool._Running(task, process, StringIO(), time.monotonic() - 40).late() == late
+
+
+def test_what_is_to_come_is_told(console: Console) -> None:
+    console.print(pool._status([], [shell(n, "", 90) for n in "abcd"], jobs=2))
+    assert text(console).split("\n")[0].rstrip() == "  4 more to come, about 3 min"
+
+
+def test_a_command_whose_output_is_seen_has_its_status(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = ["/bin/sh", "-c", "pwd; echo $SAID; exit 3"]
+    assert pool.show(script, {"SAID": "here"}, tmp_path) == 3
+    assert capfd.readouterr().out == f"{tmp_path}\nhere\n"
+
+
 DRIVER = """
 import signal, sys
 from rich.console import Console

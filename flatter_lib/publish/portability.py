@@ -1,0 +1,166 @@
+"""Every chapter executed again on every machine that this one can stand for, and the table of what came of it.
+
+The machines are the instruction sets of :mod:`flatter_lib.publish.machines`, each with one thread and with two; a
+chapter that loads data is also executed with a copy of them that lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flatter_lib import fingerprint
+from flatter_lib.publish import datasets, freshness, machines, pool, rerun
+from flatter_lib.publish.files import replace_json
+from flatter_lib.publish.machines import Variant
+from flatter_lib.publish.project import Chapter, Project
+from flatter_lib.vision import data
+
+THREADS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A chapter on one machine.
+
+    Attributes:
+        chapter: which chapter.
+        variant: the instruction set.
+        threads: how many threads each numerical library gets.
+        copy: which copy of the data, in words; empty for a chapter that loads none.
+        environment: what makes it that copy.
+    """
+
+    chapter: Chapter
+    variant: Variant
+    threads: int
+    copy: str
+    environment: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """What people call it, and its key in the store."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        parts = [self.chapter.slug, self.variant.name, threads, *([self.copy] if self.copy else [])]
+        return ", ".join(parts)
+
+
+def run(project: Project, console: Console) -> bool:
+    """Make the runs whose result is not known, two at a time, and write the table; whether all agree.
+
+    A result is kept as soon as it is there, in ``_build/machines.json``. What agreed is not made again for as long as
+    the notebook, its values, the library modules and the records under it and this processor stay the same.
+    """
+    store = project.build / "machines.json"
+    wanted = runs(project)
+    marks = {
+        slug: _mark(project, project.chapter(slug)) for slug in {w.chapter.slug for w in wanted}
+    }
+    results = {
+        label: result
+        for label, result in _read(store).items()
+        if result["mark"] in marks.values() and not result["differs"]
+    }
+    left = {one.label: one for one in wanted if one.label not in results}
+    known = f", {len(wanted) - len(left)} of them known" if len(left) < len(wanted) else ""
+    console.print(f"  {len(wanted)} executions{known}", highlight=False)
+
+    def ended(outcome: pool.Outcome) -> None:
+        label = outcome.task.label
+        differs = rerun.findings(outcome)
+        for line in differs:
+            console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
+        results[label] = {
+            "mark": marks[left[label].chapter.slug],
+            "seconds": round(outcome.seconds),
+            "differs": differs,
+        }
+        replace_json(store, results)
+
+    tasks = [
+        rerun.task(project, one.chapter, one.variant, one.threads, one.environment, label)
+        for label, one in left.items()
+    ]
+    pool.run_all(tasks, console, ended=ended)
+    replace_json(project.book / "machines.json", _table(project, wanted, results))
+    return not any(results[one.label]["differs"] for one in wanted)
+
+
+def runs(project: Project) -> list[Run]:
+    """Every chapter on every machine."""
+    return [
+        Run(chapter, variant, threads, copy, environment)
+        for chapter in project.chapters()
+        for copy, environment in _copies(project, chapter).items()
+        for variant in machines.available()
+        for threads in THREADS
+    ]
+
+
+def _copies(project: Project, chapter: Chapter) -> dict[str, dict[str, str]]:
+    """Copies of the data that a chapter loads, by what they are called, each with the variables that choose it."""
+    names = datasets.needed([chapter])
+    if not names:
+        return {"": {}}
+    root = project.build / "machines-data"
+    moved = [_move(name, root) for name in names]
+    found = {"data as found": dict[str, str]()}
+    return found | ({"data elsewhere": {"FLATTER_DATA": str(root)}} if all(moved) else {})
+
+
+def _move(name: str, root: Path) -> bool:
+    """Copy a data set to another kind of place below a folder; whether it has one."""
+    dataset = next(one for one in data.catalogue() if one.name == name)
+    here = data.status(dataset)
+    if not isinstance(here, data.Location):
+        return False
+    layout = next(place.layout for place in dataset.places if place.label == here.label)
+    for place in dataset.places:
+        folder = place.folders(root)[0]
+        if place.label != here.label and place.layout == layout and root in folder.parents:
+            shutil.copytree(here.folder, folder, dirs_exist_ok=True)
+            return True
+    return False
+
+
+def _mark(project: Project, chapter: Chapter) -> str:
+    """A hash of all that the result of a run follows from."""
+    inputs = freshness.inputs(project, chapter)
+    texts = [path.read_text(encoding="utf-8") for path in (chapter.twin, chapter.values)]
+    return fingerprint.digest(
+        [chapter.slug, texts, inputs["modules"], inputs["records"], machines.processor()]
+    )
+
+
+def _read(store: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _table(project: Project, wanted: Sequence[Run], results: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [
+        {
+            "chapter": one.chapter.slug,
+            "isa": one.variant.isa,
+            "threads": one.threads,
+            "data": one.copy,
+            "differs": results[one.label]["differs"],
+            "seconds": results[one.label]["seconds"],
+        }
+        for one in wanted
+    ]
+    return {
+        "commit": fingerprint.commit(project.root),
+        "processor": machines.processor(),
+        "machines": {variant.isa: variant.title for variant in machines.available()},
+        "runs": rows,
+    }

@@ -1,0 +1,101 @@
+"""Executing the published chapters again with nbval, as another machine would, and what came of it in a few words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Mapping
+
+from flatter_lib.publish import execute, pool
+from flatter_lib.publish.environment import environment
+from flatter_lib.publish.machines import Variant
+from flatter_lib.publish.project import Chapter, Project
+
+#: Seconds that a cell, the start of a kernel and a chapter may take, on the slowest machine.
+CELL, START, CHAPTER = 900, 120, 1800
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CELL_HEAD = re.compile(r"^_+ \S.*::Cell (\d+) _+$", re.MULTILINE)
+_PROBLEM = re.compile(r"^Cell \d+: (.+)$", re.MULTILINE)
+_STOP = re.compile(r"^flatter: (.+)$", re.MULTILINE)
+
+
+def task(
+    project: Project,
+    chapter: Chapter,
+    variant: Variant,
+    threads: int = 1,
+    more: Mapping[str, str] | None = None,
+    label: str = "",
+) -> pool.Task:
+    """The command that executes a published chapter again and compares.
+
+    Args:
+        project: the checkout.
+        chapter: which chapter.
+        variant: what machine to compute as.
+        threads: how many threads each numerical library gets.
+        more: variables of the environment besides.
+        label: what people call the task; by default the chapter's name.
+    """
+    options = ["-p", "flatter_lib.publish.hold", "-p", "flatter_lib.publish.watch"]
+    options += ["-p", "no:cacheprovider", "-q", "--color=no", "--no-header", "--tb=short"]
+    options += ["--nbval", "--nbval-current-env", "-o", "filterwarnings=default"]
+    options += [f"--nbval-cell-timeout={CELL}", f"--nbval-kernel-startup-timeout={START}"]
+    command = [sys.executable, "-m", "pytest", *options]
+    command += ["--rootdir", str(project.root), str(chapter.twin)]
+    settings = within(environment(threads) | dict(variant.environment) | dict(more or {}))
+    seconds = execute.last_seconds(chapter)
+    return pool.Task(label or chapter.slug, command, seconds, settings, limit=CHAPTER)
+
+
+def within(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """This process's environment with some variables set, or not set where they are None."""
+    found = {**os.environ, **variables, "PYTEST_ADDOPTS": None}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def published_with(chapter: Chapter) -> str | None:
+    """The instruction set that a chapter was published with, if that is known."""
+    try:
+        found = json.loads(chapter.provenance.read_text(encoding="utf-8"))["isa"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def findings(outcome: pool.Outcome) -> list[str]:
+    """What a task found, one line for each thing that differs or went wrong; nothing if all agreed."""
+    if outcome.status == 0:
+        return []
+    text = _COLOUR.sub("", outcome.output)
+    parts = _CELL_HEAD.split(text)
+    found = [
+        f"cell {number}: {line}"
+        for number, report in zip(parts[1::2], parts[2::2], strict=True)
+        for line in _said(report)
+    ]
+    found += [re.sub(r"\S+::Cell", "cell", stop) for stop in _STOP.findall(text)]
+    if outcome.late:
+        found.append(f"not done after {outcome.task.limit:g} s")
+    return found or ["nothing was executed: " + (text.strip().splitlines() or ["no output"])[-1]]
+
+
+def _said(report: str) -> list[str]:
+    """What nbval reports of a cell, in short: each value that differs, the words, or the error."""
+    report = report.split("\n====")[0].strip()
+    problem = _PROBLEM.search(report)
+    if problem is None:
+        raised = [line[1:].strip() for line in report.splitlines() if line.startswith("E ")]
+        return (raised or [report.splitlines()[0]])[:1]
+    lines = [line.strip() for line in report.partition("\nTraceback:\n")[2].splitlines()]
+    lines = [line for line in lines if line and not line.startswith("if the change is meant")]
+    if problem[1].startswith("Cell execution caused"):
+        return lines[-1:]
+    if problem[1] != "Cell outputs differ":
+        return [problem[1]]
+    if lines and lines[0].startswith("mismatch"):
+        lines = [f"{lines[0]}: {line}" for line in lines[2:3]]
+    return [textwrap.shorten(line, 160, placeholder=" ...") for line in lines]
