@@ -50,8 +50,8 @@ class DiagonalNetwork(Valley):
 
     Examples:
         >>> problem = DiagonalNetwork()
-        >>> problem.dimension, int(problem.truth.sum()), bool(problem.loss(problem.ones) > 1)
-        (100, 5, True)
+        >>> problem.dimension, problem.truth.nonzero().ravel().tolist(), bool(problem.loss(problem.ones) > 1)
+        (100, [0, 31, 75, 77, 91], True)
         >>> w = problem.start_on_manifold(np.random.default_rng(0))
         >>> bool(problem.loss(w) < 1e-24), bool(problem.test_error(w) > 1)
         (True, True)

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from flatter_lib import machine
 from flatter_lib.results import store as stores
-from flatter_lib.results.record import decode
 from flatter_lib.results.store import Store
 from flatter_lib.sweep import worker
 from flatter_lib.sweep.driver import Report, plan, sweep
@@ -124,16 +123,6 @@ def test_a_record_says_what_its_configuration_says(
     bench.sweep(Here(), "laptop")
     record = laboratory.kept()[1]
     assert (record.seed, record.dtype, record.device) == (5, "float32", "meta")
-
-
-def test_a_record_has_the_seed_and_the_precision_that_its_run_was_told(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    experiment = replace(bench.experiment, type=dict, run=lambda configuration: {})
-    with monkeypatch.context() as patch:
-        patch.setattr(worker, "_prepared", lambda _: (experiment, ""))
-        record = decode(attempt(Task("", "any", {"seed": 3, "dtype": "float32"}, 1, "")).line)
-    assert (record.seed, record.dtype) == (3, "float32")
 
 
 def test_a_run_that_fails_is_made_once_more_at_the_end(

@@ -108,6 +108,7 @@ def test_a_run_depends_neither_on_company_nor_on_threads(monkeypatch):
 
 
 def test_draws_are_standard_normal_and_independent_between_runs_and_settings():
+    assert label_draws(0, 0, 0).shape == (0,)
     draws = np.array([label_draws(seed, k, 50_000) for seed in range(6) for k in range(3)])
     n = draws.size
     assert abs(draws.mean()) < 4 / n**0.5
