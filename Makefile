@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-threads mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-runs clean-venv
+.PHONY: help book test test-machines mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-runs clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -24,8 +24,8 @@ book: $(READY) ## Execute what is not fresh and leave the published book in _bui
 test: $(READY) ## Run every check: style, tests, every chapter re-executed, the warning-free build
 	@$(FLATTER) check
 
-test-threads: $(READY) ## Execute every chapter with one thread and with two, and compare (slow; not in CI)
-	@$(FLATTER) check --only threads
+test-machines: $(READY) ## Execute every chapter as on every machine that this one can stand for (hours; not in CI)
+	@$(FLATTER) check --only machines
 
 mutants: $(READY) ## Put 40 faults into copies of the library, one at a time: do the tests notice? (an hour; not in CI)
 	@$(BIN)/python tests/mutants.py

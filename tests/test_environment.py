@@ -103,6 +103,18 @@ def test_jupyter_book_stays_below_2() -> None:
     assert book.specifier.contains(Version(PINS["jupyter-book"]))
 
 
+def test_curvlinops_stays_below_3_1() -> None:
+    # Its next version takes parameters as a dictionary.
+    (found,) = [r for r in declared("test") if r.name == "curvlinops-for-pytorch"]
+    assert not found.specifier.contains(Version("3.1.0"))
+
+
+def test_what_the_checks_start_is_declared() -> None:
+    plugins = {"nbval", "pytest-timeout", "pytest-xdist", "ruff", "mypy"}
+    assert plugins <= {r.name for r in declared("test")}
+    assert "psutil" in {r.name for r in declared("book")}  # ends what the pool started
+
+
 def test_the_test_extra_brings_the_books_and_the_clusters() -> None:
     assert "flatter-lib[book,cluster]" in [str(r) for r in declared("test")]
 
@@ -192,7 +204,10 @@ def test_line_ends_are_the_same_in_every_clone(tmp_path: Path) -> None:
 def test_continuous_integration_runs_what_the_readme_gives() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().rstrip().endswith("\nmake test")
+    text = script.read_text()
+    assert text.rstrip().endswith("\nmake test")
+    for program in ("make", "git", "python3"):
+        assert f"command -v {program} " in text, program
 
 
 def test_every_test_is_collected() -> None:

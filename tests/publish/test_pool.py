@@ -125,19 +125,22 @@ def test_a_command_at_its_limit_is_ended_with_all_that_it_started(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two of its children have left: one leads a session of its own, the other's parent is gone.
-    child = (
-        "import os, pathlib, time; pathlib.Path('{}', str(os.getpid())).touch(); time.sleep(600)"
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import os, pathlib, sys, time\nif sys.argv[1:]: os.setsid()\n"
+        "pathlib.Path(__file__).with_name(str(os.getpid())).touch()\ntime.sleep(600)"
     )
-    child = f'{sys.executable} -c "{child.format(tmp_path)}"'
-    script = f"trap '' TERM; setsid {child} & ({child} &) ; exec {child}"
+    start = f"'{sys.executable}' '{child}'"
+    script = f"trap '' TERM; {start} apart & ({start} &) ; exec {start}"
     monkeypatch.setattr(pool, "GRACE", 0.5)
-    monkeypatch.setattr(pool._Running, "late", lambda _: len(list(tmp_path.iterdir())) == 3)
+    monkeypatch.setattr(pool._Running, "late", lambda _: len(list(tmp_path.iterdir())) == 4)
     task = Task("stuck", ["/bin/sh", "-c", script], limit=9)
     seen: list[Outcome] = []
     (outcome,) = run_all([task], console, ended=seen.append)
     assert outcome.late
     assert outcome.status != 0
     assert seen == [outcome]
+    child.unlink()
     deadline = time.monotonic() + PATIENCE
     while any(alive(int(path.name)) for path in tmp_path.iterdir()):
         assert time.monotonic() < deadline
