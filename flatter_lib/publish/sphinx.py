@@ -1,8 +1,8 @@
 """The Sphinx extension of the book.
 
 Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
-measured a claim, the directives ``{ledger}``, ``{verdict-counts}`` and ``{execution-table}``, and at the end of each
-chapter's page how it was executed.
+measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}`` and
+``{machines-table}``, and at the end of each chapter's page how it was executed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 from flatter_lib.publish.pages import (
     anchors,
+    evidence,
     execution,
     ledger,
     leftovers,
@@ -24,6 +25,6 @@ from flatter_lib.publish.pages import (
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with a Sphinx application."""
-    for part in (anchors, execution, ledger, leftovers, mathjax, repository, typography):
+    for part in (anchors, evidence, execution, ledger, leftovers, mathjax, repository, typography):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

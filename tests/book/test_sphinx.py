@@ -41,7 +41,9 @@ parts:
 """
 PAGES = {
     "index": "# Tiny\n\n{cite:p}`galilei1638`; no formula here.\n\n```{verdict-counts}\n```\n",
-    "reproduce": "# Reproduce\n\n```{execution-table}\n```\n",
+    "reproduce": (
+        "# Reproduce\n\n```{execution-table}\n```\n\n```{machines-table}\n```\n\n```{records-table}\n```\n"
+    ),
     "claims": "# Claims\n\n```{ledger}\n```\n\n```{bibliography}\n```\n",
 }
 BIBLIOGRAPHY = """\
@@ -125,6 +127,49 @@ def write_book(root: Path) -> None:
     )
     write_chapter(root, "rolling", claim("roll", 1.0, scale="closed form"))
     (root / "book/chapters/falling.provenance.json").write_text(json.dumps(PROVENANCE))
+    write_evidence(root)
+
+
+def write_evidence(root: Path) -> None:
+    """What was executed on other machines, and two sets of records, one of them verified."""
+    runs = [
+        {
+            "chapter": "falling",
+            "isa": isa,
+            "threads": 2,
+            "data": copy,
+            "differs": differs,
+            "seconds": 9,
+        }
+        for isa, copy, differs in (
+            ("avx2", "found", []),
+            ("avx2", "elsewhere", ["x: is gone"]),
+            ("sse", "", []),
+        )
+    ]
+    made = {
+        "commit": "0" * 40,
+        "processor": "A processor",
+        "machines": {"avx2": "one", "sse": "another"},
+    }
+    (root / "book/machines.json").write_text(json.dumps(made | {"runs": runs}))
+    (root / "book/results").mkdir()
+    for name in ("drops", "balls"):
+        (root / f"book/results/{name}.jsonl").write_text("")
+    verified = {
+        **{
+            "source": "s",
+            "commit": "abcdef0123456789",
+            "machine": "Linux, A processor",
+            "records": 9,
+        },
+        **{
+            "keys": ["a", "b"],
+            "measurements": {"t": {"rule": "r", "passed": True}},
+            "passed": True,
+        },
+    }
+    (root / "book/results/drops.verified.json").write_text(json.dumps([{}, verified]))
 
 
 @dataclass(frozen=True)
@@ -408,3 +453,16 @@ def test_a_claim_without_a_row_or_with_a_hidden_cell_fails_the_build(
     problems = "\n".join(build(root).problems)
     assert "claim weight has no row" in problems
     assert "undefined label: 'claim-fall'" in problems
+
+
+def test_the_evidence_says_what_agreed_where_and_what_was_measured_again(pages: Pages) -> None:
+    machines, records = pages.read("book/reproduce.html").select("table.evidence-table")
+    assert [words(row) for row in machines.select("tr")] == [
+        "Chapter avx2, 2 threads sse, 2 threads",
+        "Falling things 1 values differ agrees",
+        "Rolling things – –",
+    ]
+    assert [words(row) for row in records.select("tbody tr")] == [
+        "balls not verified yet – – – –",
+        "drops 9 2 abcdef0123 Linux, A processor all 1 measurements hold",
+    ]
