@@ -13,10 +13,12 @@ file is damaged, the function is compiled, as it would have been.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import hashlib
 import os
 import pickle
 import platform
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,7 +95,8 @@ class _Kept(caching.NullCache):  # type: ignore[misc]
             content = path.read_bytes()
             if content[:32] != _digest(path, content[32:]):
                 return None
-            os.utime(path)
+            with contextlib.suppress(OSError):
+                os.utime(path)
             parts = pickle.loads(content[32:])  # noqa: S301 - whoever can write there is the user
             return compiler.CompileResult._rebuild(target_context, *parts)
         except Exception:
@@ -110,12 +113,13 @@ class _Kept(caching.NullCache):  # type: ignore[misc]
             return
 
     def _path(self, sig: Any, target_context: Any) -> Path:
-        settings = {k: v for k, v in vars(config).items() if k.isupper() and "THREAD" not in k}
+        # The processor is named below, whoever chose it; how many threads there are does not matter.
+        settings = [(k, repr(v)) for k, v in sorted(vars(config).items()) if k.isupper()]
         parts = [
             *_parts(self._dispatcher, set()),
             repr(sig),
             repr(target_context.codegen().magic_tuple()),
-            repr(sorted(settings.items())),
+            *(f"{k}={v}" for k, v in settings if not re.search("CPU_|THREAD", k)),
             platform.python_implementation() + platform.python_version(),
             *(package.__version__ for package in (np, numba, llvmlite)),
         ]

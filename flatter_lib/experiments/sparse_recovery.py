@@ -125,9 +125,9 @@ def _advance(
     """
     n, d = X.shape
     v, buffer = state[0], state[1]
-    # Sums whose order is fixed, and so their bits and what is decided by them, on every processor: each residual and
-    # each force has its own, which vector instructions make side by side. Reordering by the compiler made runs a
-    # quarter faster.
+    # Every sum has a fixed order, so that its bits, and what is decided by them, are those of every processor. Each
+    # residual and each force is a sum of its own, and vector instructions make several side by side. Left to reorder
+    # sums, the compiler makes a run in 0.7 of the time with AVX2 and AVX-512 (1.2 with SSE).
     columns = np.ascontiguousarray(X.T)
     r, force, far = np.empty(n), np.empty(d), np.empty((2, d))
     mass, square = truth.sum(), (truth * truth).sum()

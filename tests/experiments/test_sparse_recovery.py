@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,7 @@ from flatter_lib.experiments.sparse_recovery import (
     descended,
     run,
 )
+from flatter_lib.publish import machines
 from flatter_lib.timescales import first_passage, settling_time
 from flatter_lib.valleys.diagonal import DiagonalNetwork
 
@@ -61,6 +66,28 @@ def test_runs_and_their_times_are_those_of_the_naive_loop(noise, start):
                 assert measured[f"{name}_{what}"][i] == (np.inf if np.isnan(time) else time)
                 arrived.append(np.isfinite(time))
     assert any(arrived)
+
+
+def test_every_processor_makes_the_same_runs():
+    cells = [
+        Configuration(12, 2, 1, 0.02, 0.1, 0.3, noise, 999, annealing=9, descended=True)
+        for noise in ("one", "every")
+    ]
+    code = (
+        "from flatter_lib.experiments.sparse_recovery import *\n"
+        f"print([[x.hex() for x in v] for cell in {cells} for v in run(cell).values()])"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | variant.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for variant in (machines.available()[0], machines.available()[-1])
+    ]
+    assert found[0] == found[1]
 
 
 def test_noise_on_every_label_is_the_ensembles():
