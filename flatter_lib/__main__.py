@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from typing import NoReturn
@@ -13,6 +14,9 @@ def main() -> None:
     """Run the command line; interrupted or incompletely installed, it says so in a line from its first moment on."""
     for number in _INTERRUPTS:
         signal.signal(number, _ended)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files, in any locale
     try:
         from flatter_lib.publish import cli
 

@@ -175,13 +175,14 @@ def diff(
 @app.command("format")
 def format_sources() -> None:
     """Write the chapters' sources as JupyterLab would save them, so that saving one there changes nothing else."""
-    from flatter_lib.publish import sources
+    from flatter_lib.publish import execute, sources
     from flatter_lib.publish.files import replace_text
 
     for chapter in Project.find().chapters():
         sources.read(chapter)
         before = chapter.source.read_text(encoding="utf-8")
         if (tidied := sources.tidy(before)) != before:
+            execute.ready(chapter.source)
             replace_text(chapter.source, tidied)
             _say(f"{chapter.slug}: source tidied")
 
@@ -231,7 +232,7 @@ def check(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="A stage: style, hygiene, unit, nbval, pages; or threads, which is not run otherwise."
+            help="A stage: style, hygiene, unit, nbval, pages; or machines, which is not run otherwise."
         ),
     ] = None,
 ) -> None:
@@ -239,11 +240,11 @@ def check(
     from flatter_lib.publish import check as checks
 
     project = Project.find()
-    known = [stage.name for stage in (*checks.STAGES, checks.THREADS)]
+    known = [stage.name for stage in (*checks.STAGES, checks.MACHINES)]
     for name in only or []:
         if name not in known:
             raise BookError(f"--only {name}: the stages are {', '.join(known)}")
-    if not only or {"unit", "nbval", "threads"} & set(only):
+    if not only or {"unit", "nbval", "machines"} & set(only):
         _need_data(project, project.chapters())
     if not checks.run(project, out, only or ()):
         raise typer.Exit(1)

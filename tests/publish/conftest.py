@@ -160,6 +160,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Execution]
 
 @pytest.fixture
 def published(shelf: tuple[Project, Execution], tmp_path: Path) -> Project:
-    """A copy of that book to change."""
-    shutil.copytree(shelf[0].root, tmp_path / "published")
-    return Project(tmp_path / "published")
+    """A copy of that book to change, where a path may trip who does not look."""
+    root = tmp_path / "a book [b] é"
+    shutil.copytree(shelf[0].root, root)
+    return Project(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -281,6 +282,19 @@ def test_python_m_is_the_command(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("flatter: no book here")
+
+
+def test_a_name_that_the_locale_does_not_have_is_printed_all_the_same(published: Project) -> None:
+    (published.source / "é.md").write_text("# Another\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "flatter_lib", "chapters"],
+        capture_output=True,
+        check=False,
+        cwd=published.root,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xe9" in done.stdout
 
 
 # run

@@ -235,7 +235,8 @@ def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen
     return subprocess.Popen(
         [sys.executable, "-m", "flatter_lib", *arguments],
         cwd=project.book,
-        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"},
+        env=os.environ
+        | {"TMPDIR": str(folder), "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kolkata", "COLUMNS": "200"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -253,7 +254,7 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     published: Project, temporary: Path, tmp_path: Path
 ) -> None:
     before = contents(published.root)
-    target = tmp_path / "own" / "{runs} {0} {.ipynb"  # papermill would fill in the braces
+    target = tmp_path / "own [b] é" / "{runs} {0} {.ipynb"  # papermill would fill in the braces
     given = ["-p", "runs=3", "-p", "rates=[1, 2, 3]", "--threads", "2", "--out", str(target)]
     with flatter(published, "run", "toy", *given, folder=temporary) as process:
         said, complained = process.communicate(timeout=PATIENCE)
