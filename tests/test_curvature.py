@@ -1,6 +1,7 @@
 """The exact trace against Jacobians, Hessians, Hutchinson's estimate, curvlinops and finite differences."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from flatter_lib.curvature import (
 from flatter_lib.valleys.module import FromModule
 from flatter_lib.valleys.sensing import MatrixSensing
 from flatter_lib.vision.networks import MLP, flatten, unflatten
+from flatter_lib.vision.residual import ResNet18
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -192,6 +194,12 @@ def test_the_estimate_of_the_gauss_newton_trace_is_as_far_off_as_it_says() -> No
     deviations = np.array([(e.value - exact) / e.error for e in estimates])
     assert abs(deviations.mean()) < 4.5 / 200**0.5
     assert abs(deviations.std() - 1) < 4.5 / 400**0.5
+    # The variance of a probe is known: twice the squares off the diagonal of the products of the gradients.
+    J = jacobian(network, weights, inputs)
+    K = J @ J.T / len(inputs)
+    off = float(K.square().sum() - K.diagonal().square().sum())
+    errors = np.array([e.error for e in estimates])
+    assert float((errors**2).mean()) == pytest.approx(2 * off / 64, rel=0.1)
 
 
 def test_hutchinson_agrees_with_curvlinops_and_with_the_exact_trace_of_a_module() -> None:
@@ -229,6 +237,96 @@ def test_hutchinson_does_not_depend_on_how_many_products_are_made_together() -> 
     assert one == pytest.approx(many, rel=1e-12)
 
 
-def test_hutchinson_needs_two_probes() -> None:
-    with pytest.raises(ValueError, match="probes: must be an integer from 2, got 1"):
-        hutchinson_trace(torch.sum, torch.ones(2), probes=1, generator=np.random.default_rng(0))
+def test_a_module_at_two_places_counts_twice() -> None:
+    tanh = nn.Tanh()
+    network = nn.Sequential(nn.Linear(5, 4), tanh, nn.Linear(4, 4), tanh, nn.Linear(4, 2)).double()
+    inputs = torch.randn(8, 5, generator=seeded(), dtype=torch.float64)
+    trace = gauss_newton_trace(network, unflatten(network, flatten(network)), inputs)
+    expected = jacobian(network, flatten(network), inputs).square().sum() / len(inputs)
+    torch.testing.assert_close(trace, expected, rtol=1e-12, atol=0)
+    linear = nn.Linear(4, 4)
+    network = nn.Sequential(linear, tanh, linear)
+    with pytest.raises(ValueError, match=r"parameters: must be 0.bias, 0.weight, 2.bias, 2.weight"):
+        gauss_newton_trace(network, dict(network.named_parameters()), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [1 / 64, 1 / 32])
+def test_curvature_of_a_residual_network_in_either_layout(
+    width: float, precision: torch.dtype
+) -> None:
+    """Narrow enough that torch's own kernels would compute something else on processors without AVX-512."""
+    seen = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        network = ResNet18(width, 4, normalization="none", generator=seeded(), dtype=precision)
+        for p in network.parameters():
+            p.data += 0.1 * torch.randn(p.shape, generator=seeded(p.numel()), dtype=p.dtype)
+        network = network.to(memory_format=layout)
+        x = torch.randn(6, 3, 8, 8, generator=seeded(3), dtype=precision)
+        x = x.contiguous(memory_format=layout)
+        top = gauss_newton_top_eigenvalue(network, dict(network.named_parameters()), x)
+        trace = gauss_newton_trace_estimate(
+            network, x, probes=2, generator=np.random.default_rng(0)
+        )
+        outputs = network(x).flatten()
+        leaves = list(network.parameters())
+        J = torch.stack([
+            torch.cat([g.flatten() for g in torch.autograd.grad(f, leaves, retain_graph=True)])
+            for f in outputs
+        ])  # fmt: skip
+        assert top == pytest.approx(float(torch.linalg.eigvalsh(J @ J.T / 6)[-1]), rel=1e-4)
+        seen.append([top, *trace])
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-4)
+
+
+def test_the_top_eigenvalue_of_a_single_parameter() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    top = gauss_newton_top_eigenvalue(
+        network, dict(network.named_parameters()), torch.tensor([[3.0]])
+    )
+    assert top == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(2), nn.Dropout(), nn.BatchNorm1d(2, track_running_stats=False)]
+)
+def test_inputs_must_not_depend_on_each_other(layer: nn.Module) -> None:
+    network, x = nn.Sequential(nn.Linear(2, 2), layer), torch.ones(3, 2)
+    with pytest.raises(ValueError, match=r"network: 1 \(.*\) is in training mode"):
+        gauss_newton_trace_estimate(network, x, probes=2, generator=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"network: 1 \(.*\) is in training mode"):
+        gauss_newton_top_eigenvalue(network, dict(network.named_parameters()), x)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"probes": 1}, "probes: must be an integer from 2, got 1"),
+        ({"probes": 2.5}, "probes: must be an integer from 2, got 2.5"),
+        ({"chunk": 0}, "chunk: must be an integer from 1, got 0"),
+        ({"inputs": torch.ones(0, 2)}, "inputs: must be an integer from 1, got 0"),
+        ({"network": nn.Tanh()}, "parameters that require a gradient: must be an integer from 1"),
+    ],
+)
+def test_what_the_estimate_refuses(changed: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"network": nn.Linear(2, 1), "inputs": torch.ones(3, 2), "probes": 2}
+    with pytest.raises(ValueError, match=message):
+        gauss_newton_trace_estimate(generator=np.random.default_rng(0), **(given | changed))
+
+
+def test_parameters_of_another_network_are_refused() -> None:
+    network, x = nn.Sequential(nn.Linear(2, 1)), torch.ones(3, 2)
+    weights = {"0.weight": torch.ones(1, 2)}
+    for function in (gauss_newton_trace, gauss_newton_top_eigenvalue):
+        with pytest.raises(ValueError, match="parameters: must be "):
+            function(network, weights, x)
+
+
+def test_hutchinson_needs_a_vector_and_two_probes() -> None:
+    for w, probes, message in (
+        (torch.ones(2), 1, "probes: must be an integer from 2, got 1"),
+        (torch.ones(0), 2, r"w: must have shape \(P,\) and not be empty, got \(0,\)"),
+        (torch.ones(2, 2), 2, r"w: must have shape \(P,\) and not be empty, got \(2, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            hutchinson_trace(torch.sum, w, probes=probes, generator=np.random.default_rng(0))
