@@ -412,18 +412,19 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": [_at_full_size(c) for c in _profile()],
 }
 
-#: What other rounding may change: nothing before the noise is on; one look of thirty, of runs that are about to leave
-#: the floor; and three ends of ten, after which they come to rest elsewhere. Numbers have four digits, of which the
-#: last may turn. How the images came here is no measurement.
+#: What other rounding may change: nothing before the noise is on, and little of runs that stay on the floor. Those
+#: that leave it, with much momentum, grow apart from then on. Looks are spread evenly in the logarithm of the step, so
+#: half of them come before, even in a sample that holds no other runs; their ends, from which they come to rest, have
+#: all grown apart. Numbers have four digits, of which the last may turn. Where images came from is no measurement.
 HELD: Mapping[str, Mapping[str, Any] | None] = {
     "data.source": None,
     "start": {"rtol": 2e-3},
-    "trace": {"rtol": 2e-3, "share": 0.8},
-    "loss": {"rtol": 2e-3, "share": 0.8},
-    "accuracy": {"rtol": 2e-3, "share": 0.8},
-    "diverged": {"rtol": 2e-3, "share": 0.9},
-    "arrival": {"rtol": 2e-3, "share": 0.8},
-    "rest": {"rtol": 2e-3, "share": 0.5},
+    "trace": {"rtol": 2e-3, "share": 0.5},
+    "loss": {"rtol": 2e-3, "share": 0.5},
+    "accuracy": {"rtol": 2e-3, "share": 0.5},
+    "diverged": {"rtol": 2e-3, "share": 0.8},
+    "arrival": {"rtol": 2e-3, "share": 0.5},
+    "rest": {"rtol": 2e-3, "share": 0.1},
 }
 
 

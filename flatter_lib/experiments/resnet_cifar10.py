@@ -252,17 +252,17 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "paper": [_full(c) for c in _profile(seeds=8)],
 }
 
-#: What other rounding may change: all of a run, from the first steps of phase 1 on, which is in single precision. So
-#: entries are held to how far apart two ends of phase 1 lie that differ by rounding: 3 % in Tr H, 8 % in the loss, 7 %
-#: in the accuracy of 1000 images, 1 % in the test loss, and half of a standard error from `probes` signs. Runs of a
-#: seed share that end.
+#: What other rounding may change: all of a run, from the first steps of phase 1 on, which is in single precision. Runs
+#: of a seed share the end of that. Most entries are held to a part of how much seeds differ: in Tr H by 26 % (ends that
+#: differ by rounding, by 3 %), in the loss by 20 to 30 %, in the test loss by 4 %; the accuracy to twice the standard
+#: error from 1000 images. Bias of less than that is seen only where bits are equal.
 HELD: Mapping[str, Mapping[str, Any] | None] = {
     "data.source": None,
     **{
         f"{of}{name}": {"rtol": rtol, "share": 0.8, "common": "seed"}
         for of in ("", "start.")
         for name, rtol in {
-            "trace": 0.06,
+            "trace": 0.1,
             "trace_error": 0.6,
             "loss": 0.2,
             "accuracy": 0.1,
