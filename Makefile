@@ -24,7 +24,7 @@ book: $(READY) ## Execute what is not fresh and leave the published book in _bui
 test: $(READY) ## Run every check: style, tests, every chapter re-executed, the warning-free build
 	@$(FLATTER) check
 
-test-machines: $(READY) ## Execute every chapter as on every machine that this one can stand for (hours; not in CI)
+test-machines: $(READY) ## Chapters and unit tests on every machine that this one can stand for (two hours; not in CI)
 	@$(FLATTER) check --only machines
 
 mutants: $(READY) ## Put 40 faults into copies of the library, one at a time: do the tests notice? (an hour; not in CI)

@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from flatter_lib.publish import build, hygiene, machines, pool, portability, rerun
-from flatter_lib.publish.environment import environment
 from flatter_lib.publish.project import Project
-
-#: Seconds that one test may take; the slowest takes twenty on two cores.
-TEST = 300
 
 
 @dataclass(frozen=True)
@@ -90,11 +86,9 @@ def _hygiene(project: Project, console: Console) -> bool:
 
 
 def _unit(project: Project, console: Console) -> bool:
-    # A worker that dies is not replaced: the others would wait for ever for the rest of its file.
-    options = ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "0", f"--timeout={TEST}"]
-    return _shell(
-        project, console, "pytest", "-q", "-rfEs", "-p", "flatter_lib.publish.watch", *options
-    )
+    task = rerun.unit(project, machines.available()[0], workers=2)
+    console.print(f"  pytest {' '.join(task.command[3:])}", highlight=False, soft_wrap=True)
+    return pool.show(task) == 0
 
 
 def _nbval(project: Project, console: Console) -> bool:
@@ -123,9 +117,8 @@ def _pages(project: Project, console: Console) -> bool:
 
 def _shell(project: Project, console: Console, tool: str, *arguments: str) -> bool:
     console.print(f"  {' '.join((tool, *arguments))}", highlight=False)
-    # Tests run side by side, a core for each.
-    settings = rerun.within(environment(threads=1))
-    return pool.show([sys.executable, "-m", tool, *arguments], settings, project.root) == 0
+    command = [sys.executable, "-m", tool, *arguments]
+    return pool.show(pool.Task(tool, command, folder=project.root)) == 0
 
 
 def _report(console: Console, findings: list[str]) -> bool:
@@ -146,7 +139,7 @@ STAGES = (
 )
 MACHINES = Stage(
     "machines",
-    "Every chapter on every machine that this one can stand for",
+    "Every chapter and the unit tests on every machine that this one can stand for",
     portability.run,
     limit=8 * 3600,
 )

@@ -32,6 +32,7 @@ class Task:
         expected: seconds that it took the last time, or None; shown as time left, and the longest starts first.
         environment: the whole environment, or None for this process's own.
         limit: seconds after which it is ended, with all that it started; None for none.
+        folder: where it runs, or None for where this process does.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Task:
     expected: float | None = None
     environment: Mapping[str, str] | None = None
     limit: float | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,14 @@ def run_all(
     return [outcomes[task.label] for task in tasks]
 
 
-def show(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> int:
-    """Run one command whose output is seen as it comes, and return its status; interrupted, it is ended."""
+def show(task: Task) -> int:
+    """Run one task whose output is seen as it comes, and return its status; interrupted, it is ended."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, env=environment, cwd=folder, process_group=0
+        task.command,
+        stdin=subprocess.DEVNULL,
+        env=task.environment,
+        cwd=task.folder,
+        process_group=0,
     )
     try:
         return process.wait()
@@ -177,7 +183,8 @@ def _start(task: Task) -> _Running:
         stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
-        env=None if task.environment is None else dict(task.environment),
+        env=task.environment,
+        cwd=task.folder,
         process_group=0,
     )
     return _Running(task, process, output)

@@ -1,7 +1,7 @@
-"""Every chapter executed again on every machine that this one can stand for, and the table of what came of it.
+"""Every chapter and the unit tests on every machine that this one can stand for, and the table of what came of it.
 
-The machines are the instruction sets of :mod:`flatter_lib.publish.machines`, each with one thread and with two; a
-chapter that loads data is also executed with a copy of them that lies elsewhere.
+The machines are the instruction sets of :mod:`flatter_lib.publish.machines`. A chapter is executed on each with one
+thread and with two; one that loads data also with a copy of them that lies elsewhere.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +27,40 @@ THREADS = (1, 2)
 
 @dataclass(frozen=True)
 class Run:
-    """A chapter on one machine.
+    """A chapter, or the unit tests, on one machine.
 
     Attributes:
-        chapter: which chapter.
+        chapter: which chapter; None for the unit tests.
         variant: the instruction set.
         threads: how many threads each numerical library gets.
-        copy: which copy of the data, in words; empty for a chapter that loads none.
+        copy: which copy of the data, in words; empty for what loads none.
         environment: what makes it that copy.
     """
 
-    chapter: Chapter
+    chapter: Chapter | None
     variant: Variant
-    threads: int
-    copy: str
-    environment: Mapping[str, str]
+    threads: int = 1
+    copy: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The chapter's name."""
+        return self.chapter.slug if self.chapter else "unit tests"
 
     @property
     def label(self) -> str:
         """What people call it, and its key in the store."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        parts = [self.chapter.slug, self.variant.name, threads, *([self.copy] if self.copy else [])]
-        return ", ".join(parts)
+        return ", ".join(filter(None, (self.name, self.variant.name, threads, self.copy)))
+
+    def task(self, project: Project) -> pool.Task:
+        """The command that makes it."""
+        if self.chapter is None:
+            return rerun.unit(project, self.variant, workers=1, label=self.label)
+        return rerun.task(
+            project, self.chapter, self.variant, self.threads, self.environment, self.label
+        )
 
 
 def run(project: Project, console: Console) -> bool:
@@ -59,9 +71,7 @@ def run(project: Project, console: Console) -> bool:
     """
     store = project.build / "machines.json"
     wanted = runs(project)
-    marks = {
-        slug: _mark(project, project.chapter(slug)) for slug in {w.chapter.slug for w in wanted}
-    }
+    marks = {one.name: _mark(project, one.chapter) for one in wanted if one.threads == 1}
     results = {
         label: result
         for label, result in _read(store).items()
@@ -77,30 +87,28 @@ def run(project: Project, console: Console) -> bool:
         for line in differs:
             console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
         results[label] = {
-            "mark": marks[left[label].chapter.slug],
+            "mark": marks[left[label].name],
             "seconds": round(outcome.seconds),
             "differs": differs,
         }
         replace_json(store, results)
 
-    tasks = [
-        rerun.task(project, one.chapter, one.variant, one.threads, one.environment, label)
-        for label, one in left.items()
-    ]
-    pool.run_all(tasks, console, ended=ended)
+    pool.run_all([one.task(project) for one in left.values()], console, ended=ended)
     replace_json(project.book / "machines.json", _table(project, wanted, results))
     return not any(results[one.label]["differs"] for one in wanted)
 
 
 def runs(project: Project) -> list[Run]:
-    """Every chapter on every machine."""
-    return [
-        Run(chapter, variant, threads, copy, environment)
-        for chapter in project.chapters()
-        for copy, environment in _copies(project, chapter).items()
-        for variant in machines.available()
-        for threads in THREADS
-    ]
+    """The unit tests and every chapter, on every machine."""
+    found = [Run(None, variant) for variant in machines.available()]
+    for chapter in project.chapters():
+        for copy, environment in _copies(project, chapter).items():
+            found += [
+                Run(chapter, variant, threads, copy, environment)
+                for variant in machines.available()
+                for threads in THREADS
+            ]
+    return found
 
 
 def _copies(project: Project, chapter: Chapter) -> dict[str, dict[str, str]]:
@@ -129,13 +137,18 @@ def _move(name: str, root: Path) -> bool:
     return False
 
 
-def _mark(project: Project, chapter: Chapter) -> str:
+def _mark(project: Project, chapter: Chapter | None) -> str:
     """A hash of all that the result of a run follows from."""
-    inputs = freshness.inputs(project, chapter)
-    texts = [path.read_text(encoding="utf-8") for path in (chapter.twin, chapter.values)]
-    return fingerprint.digest(
-        [chapter.slug, texts, inputs["modules"], inputs["records"], machines.processor()]
-    )
+    used: list[Any] = []
+    if chapter:
+        paths = [chapter.twin, chapter.values]
+        inputs = freshness.inputs(project, chapter)
+        used = [chapter.slug, inputs["modules"], inputs["records"]]
+    else:
+        folders = (project.library, project.root / "tests")
+        paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    return fingerprint.digest([texts, used, machines.processor()])
 
 
 def _read(store: Path) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def _read(store: Path) -> dict[str, Any]:
 def _table(project: Project, wanted: Sequence[Run], results: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         {
-            "chapter": one.chapter.slug,
+            "name": one.name,
             "isa": one.variant.isa,
             "threads": one.threads,
             "data": one.copy,

@@ -1,4 +1,4 @@
-"""Executing the published chapters again with nbval, as another machine would, and what came of it in a few words."""
+"""The published chapters executed again, and the unit tests, as on another machine; what came of it in a few words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from flatter_lib.publish.project import Chapter, Project
 
 #: Seconds that a cell, the start of a kernel and a chapter may take, on the slowest machine.
 CELL, START, CHAPTER = 900, 120, 1800
+#: Seconds that one test may take (the slowest takes twenty on two cores), and all of them in one process.
+TEST, TESTS = 300, 5400
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CELL_HEAD = re.compile(r"^_+ \S.*::Cell (\d+) _+$", re.MULTILINE)
 _PROBLEM = re.compile(r"^Cell \d+: (.+)$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+)$", re.MULTILINE)
 _STOP = re.compile(r"^flatter: (.+)$", re.MULTILINE)
 
 
@@ -51,6 +54,16 @@ def task(
     return pool.Task(label or chapter.slug, command, seconds, settings, limit=CHAPTER)
 
 
+def unit(project: Project, variant: Variant, workers: int, label: str = "unit tests") -> pool.Task:
+    """The command that runs the unit tests, in so many processes at once."""
+    # A worker that dies is not replaced: the others would wait for ever for the rest of its file.
+    options = ["-n", str(workers), "--dist", "loadfile", "--max-worker-restart=0"]
+    options += [f"--timeout={TEST}", "-q", "-rfEs", "-p", "flatter_lib.publish.watch"]
+    settings = within(environment(threads=1) | dict(variant.environment))
+    command = [sys.executable, "-m", "pytest", *options]
+    return pool.Task(label, command, 800 / workers, settings, TESTS, project.root)
+
+
 def within(variables: Mapping[str, str | None]) -> dict[str, str]:
     """This process's environment with some variables set, or not set where they are None."""
     found = {**os.environ, **variables, "PYTEST_ADDOPTS": None}
@@ -80,6 +93,7 @@ def findings(outcome: pool.Outcome) -> list[str]:
     found += [re.sub(r"\S+::Cell", "cell", stop) for stop in _STOP.findall(text)]
     if outcome.late:
         found.append(f"not done after {outcome.task.limit:g} s")
+    found = found or _FAILED.findall(text)
     return found or ["nothing was executed: " + (text.strip().splitlines() or ["no output"])[-1]]
 
 

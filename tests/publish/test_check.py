@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flatter_lib.publish import check, machines, pool
+from flatter_lib.publish import check, machines, pool, rerun
 from flatter_lib.publish.check import Stage
 from flatter_lib.publish.pool import Outcome, Task
 from flatter_lib.publish.project import Chapter, Project
@@ -105,7 +105,7 @@ def test_the_unit_tests_end(
     skipped = "import pytest\n@pytest.mark.skip(reason='no data')\ndef test_{}(): pass\n"
     for other in ("test_other.py", "test_third.py"):
         (tmp_path / other).write_text("".join(map(skipped.format, range(3))))
-    monkeypatch.setattr(check, "TEST", 2 if name == "test that hangs" else check.TEST)
+    monkeypatch.setattr(rerun, "TEST", 2 if name == "test that hangs" else rerun.TEST)
     monkeypatch.setenv("CHECK", str(os.getpid()))
     unit = next(stage for stage in check.STAGES if stage.name == "unit")
     monkeypatch.setattr(check, "STAGES", [replace(unit, limit=240)])

@@ -162,11 +162,13 @@ def test_what_is_to_come_is_told(console: Console) -> None:
 
 
 def test_a_command_whose_output_is_seen_has_its_status(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    console: Console, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script = ["/bin/sh", "-c", "pwd; echo $SAID; exit 3"]
-    assert pool.show(script, {"SAID": "here"}, tmp_path) == 3
-    assert capfd.readouterr().out == f"{tmp_path}\nhere\n"
+    task = Task("toy", script, environment={"SAID": "here"}, folder=tmp_path)
+    assert pool.show(task) == 3
+    (outcome,) = run_all([task], console)
+    assert capfd.readouterr().out == outcome.output == f"{tmp_path}\nhere\n"
 
 
 DRIVER = """

@@ -104,6 +104,7 @@ def test_a_task_computes_as_its_variant(monkeypatch: pytest.MonkeyPatch, tmp_pat
             "nothing was executed: ERROR: file not found: toy.ipynb",
         ),
         ("", False, "nothing was executed: no output"),
+        ("FAILED a.py::test_b - assert 1 == 2\n1 failed\n", False, "a.py::test_b - assert 1 == 2"),
         ("", True, "not done after 9 s"),
     ],
 )
