@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import signal
 import sys
 from typing import NoReturn
@@ -40,6 +41,7 @@ def main() -> None:
 def _ended(signal_number: int, frame: object) -> NoReturn:
     for number in _INTERRUPTS:  # tidying up is not interrupted again
         signal.signal(number, signal.SIG_IGN)
+    logging.disable()  # what was interrupted need not complain
     sys.exit(128 + signal_number)
 
 

@@ -204,7 +204,8 @@ def book(
         state = freshness.state(project, chapter)
         if fresh or not (state.fresh or state.text_only):
             stale.append(chapter)
-            _say(f"  to execute: {chapter.slug} ({', '.join(state.reasons) or 'asked for'})")
+            why = ", ".join([*state.reasons, *state.unverified]) or "asked for"
+            _say(f"  to execute: {chapter.slug} ({why})")
         elif state.text_only:
             execute.publish_text(project, chapter)
             _say(f"  fresh:      {chapter.slug} (its text changed, and is renewed)")
@@ -366,9 +367,11 @@ def _state_text(state: State) -> str:
 
     if state.fresh:
         return "[green]fresh[/]"
-    named, others = state.reasons[:_REASONS], len(state.reasons) - _REASONS
+    reasons = [*state.reasons, *state.unverified]
+    others = len(reasons) - _REASONS
     more = f"; and {others} more" if others > 0 else ""
-    return f"[yellow]stale[/]: {escape('; '.join(named))}{more}"
+    kind = "stale" if state.reasons else "unverified"
+    return f"[yellow]{kind}[/]: {escape('; '.join(reasons[:_REASONS]))}{more}"
 
 
 def _diff_style(line: str) -> str:

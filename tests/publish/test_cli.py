@@ -150,7 +150,7 @@ LISTING = [
         ),
         (
             "check --only stile",
-            "--only stile: the stages are style, hygiene, unit, nbval, pages, threads",
+            "--only stile: the stages are style, hygiene, unit, nbval, pages, machines",
         ),
         ("data get imagenet", "no data set 'imagenet'; there are fashion-mnist, mnist, cifar10"),
     ],
@@ -459,7 +459,7 @@ def test_chapters_says_why_one_is_stale(
     flatter: Callable[..., Done], published: Project, edit: Edit
 ) -> None:
     edit(published.library / "claims.py", "return 1", "return 3")
-    assert row(flatter("chapters")).endswith(" stale: `claims` changed")
+    assert row(flatter("chapters")).endswith(" unverified: `claims` changed")
     edit(published.chapter("toy").source, "runs: int = 8 ", "runs: int = 9 ")
     assert row(flatter("chapters")).endswith(
         " stale: its code changed; its parameters changed; `claims` changed"
@@ -491,12 +491,12 @@ def test_chapters_lists_what_was_never_executed_and_what_cannot_be_read(
 
 def changed(execution: Execution, text: str = "", height: float = 1.6) -> Execution:
     """An execution that printed or drew something else."""
-    tables = json.loads(json.dumps(execution.tables))
-    tables["fig-toy"]["columns"]["height"][1] = height
+    values = json.loads(json.dumps(execution.values))
+    values["fig-toy: height"]["numbers"][1] = height
     twin = nbformat.reads(nbformat.writes(execution.twin), as_version=4)
     if text:
         sources.code_cells(twin)[-1].outputs[-1].text = text
-    return replace(execution, twin=twin, tables=tables)
+    return replace(execution, twin=twin, values=values)
 
 
 def test_diff_of_the_same_is_silent_about_it(
@@ -693,7 +693,7 @@ def test_book_executes_what_is_stale_and_says_why(
     edit(published.chapter("toy").source, "flatter:\n", "flatter:\n  data: [fashion-mnist]\n")
     done = flatter("book")
     assert done.status == 0
-    assert "  to execute: toy (`claims` changed)" in done.out.splitlines()
+    assert "  to execute: toy (its text changed, `claims` changed)" in done.out.splitlines()
     assert works.executed == [["toy", "run", "toy"]]
     assert works.fetched == ["fashion-mnist"]
 
@@ -761,17 +761,17 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     stages = stage("style", True), stage("unit", False), stage("pages", True)
     monkeypatch.setattr(check, "STAGES", stages)
-    monkeypatch.setattr(check, "THREADS", stage("threads", True))
+    monkeypatch.setattr(check, "MACHINES", stage("machines", True))
     monkeypatch.setattr(datasets, "get", lambda name, _: ran.append(name))
     return ran
 
 
-def test_check_stops_after_the_first_stage_that_fails(
+def test_check_runs_every_stage_and_says_which_failed(
     flatter: Callable[..., Done], stages: list[str]
 ) -> None:
     done = flatter("check")
-    assert (done.status, stages) == (1, ["style", "unit"])
-    assert done.out.splitlines()[-1] == "unit failed; not run: pages"
+    assert (done.status, stages) == (1, ["style", "unit", "pages"])
+    assert done.out.splitlines()[-1] == "failed: unit"
     assert "1/3 Stage style" in done.out
 
 
@@ -781,8 +781,8 @@ def test_check_only_runs_the_stages_that_are_named(
     done = flatter("check", "--only", "pages", "--only", "style")
     assert (done.status, stages) == (0, ["style", "pages"])
     assert done.out.splitlines()[-1] == "all checks passed"
-    assert flatter("check", "--only", "threads").status == 0
-    assert stages == ["style", "pages", "threads"]
+    assert flatter("check", "--only", "machines").status == 0
+    assert stages == ["style", "pages", "machines"]
 
 
 def test_check_gets_the_data_first(
@@ -790,7 +790,7 @@ def test_check_gets_the_data_first(
 ) -> None:
     edit(published.chapter("toy").source, "flatter:\n", "flatter:\n  data: [fashion-mnist]\n")
     flatter("check")
-    assert stages == ["fashion-mnist", "style", "unit"]
+    assert stages == ["fashion-mnist", "style", "unit", "pages"]
     stages.clear()
     flatter("check", "--only", "style")
     assert stages == ["style"]

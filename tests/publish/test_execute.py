@@ -67,14 +67,13 @@ def test_an_execution_holds_outputs_numbers_and_claims(shelf: tuple[Project, Exe
     (picture,) = figure.outputs
     assert picture.data["image/svg+xml"].startswith("<?xml")
     assert picture.data["text/plain"] == "<figure: rate (2), height (2)>"
-    assert picture.metadata == {}
-    assert execution.tables == {
-        "fig-toy": {
-            "rtol": 1e-4,
-            "atol": 0.0,
-            "columns": {"rate": [0.1, 0.2], "height": [0.8, 1.6]},
-        }
+    assert picture.metadata == {"flatter": {"values": ["fig-toy: rate", "fig-toy: height"]}}
+    assert {name: value["numbers"] for name, value in execution.values.items()} == {
+        "fig-toy: rate": [0.1, 0.2],
+        "fig-toy: height": [0.8, 1.6],
+        "claim toy": [1.0],
     }
+    assert execution.values["fig-toy: height"]["rtol"] == 1e-4
     claim, printed = last.outputs
     assert claim.data["text/plain"] == "claim toy: 1 (exact, scale=closed form)"
     assert twins.claims_of(last) == ["toy"]
