@@ -147,11 +147,15 @@ def diff(
     chapter: ChapterName,
     accept: Annotated[bool, typer.Option("--accept", help="Publish the new outputs.")] = False,
 ) -> None:
-    """Execute a chapter and show what changed against the published: words, and values beyond tolerance."""
-    from flatter_lib.publish import compare, execute, ledger, twins
+    """Execute a chapter and show what changed against the published: words, and values beyond tolerance.
+
+    If nothing did, a chapter that was unverified, because the library changed under it, is verified.
+    """
+    from flatter_lib.publish import compare, execute, freshness, ledger, twins
 
     project = Project.find()
     found = project.chapter(chapter)
+    state = freshness.state(project, found)
     published, values = twins.read(found), twins.published_values(found)
     if accept:
         execute.ready(found.twin)
@@ -168,6 +172,9 @@ def diff(
     elif differences:
         _say(f"if the change is meant: flatter diff {found.slug} --accept")
         raise typer.Exit(1)
+    elif state.unverified and not state.reasons:
+        execute.acquit(found, execution)
+        _say(f"{found.slug}: the same as published, and so verified under today's library")
     else:
         _say(f"{found.slug}: the same as published")
 

@@ -129,6 +129,19 @@ def publish(chapter: Chapter, execution: Execution) -> None:
         replace_json(chapter.provenance, execution.provenance)
 
 
+def acquit(chapter: Chapter, execution: Execution) -> None:
+    """Note that an execution under today's library gave what is published: the twin is no longer unverified.
+
+    Raises:
+        FailedError: if it cannot be written.
+    """
+    made, kept = execution.provenance, provenance.stored(chapter)
+    verified = {name: made[name] for name in ("executed", "commit", "modified", "machine")}
+    kept |= {"inputs": made["inputs"], "verified": verified}
+    with _writing(chapter.provenance, PERMITTED):
+        replace_json(chapter.provenance, kept)
+
+
 def keep(target: Path, execution: Execution, *, force: bool = False) -> Path:
     """Write an execution as a notebook of one's own, with its values and provenance beside it.
 

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flatter_lib import machine
+from flatter_lib.publish import machines
 from flatter_lib.publish.project import Chapter, Project
 
 PACKAGES = (
@@ -55,7 +57,8 @@ def describe(
         "modified": modified,
         "versions": {"python": platform.python_version(), **_versions()},
         "device": str(parameters.get("device", "cpu")),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine.describe(),
+        "isa": machines.current(),
         "threads": threads,
     }
 

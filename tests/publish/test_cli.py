@@ -509,6 +509,25 @@ def test_diff_of_the_same_is_silent_about_it(
     assert contents(published.root) == before
 
 
+def test_diff_of_the_same_verifies_what_the_library_changed_under(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project, edit: Edit
+) -> None:
+    chapter = published.chapter("toy")
+    edit(published.library / "claims.py", "return 1", "return 3")
+    inputs = freshness.inputs(published, chapter)
+    kernel.gives = replace(kernel.gives, provenance=kernel.gives.provenance | {"inputs": inputs})
+    before = contents(published.root)
+    done = flatter("diff", "toy")
+    assert done.out == "toy: the same as published, and so verified under today's library\n"
+    after = contents(published.root)
+    assert {path for path in after if after[path] != before[path]} == {
+        str(chapter.provenance.relative_to(published.root))
+    }
+    assert freshness.state(published, chapter).fresh
+    made = json.loads(chapter.provenance.read_text())
+    assert made["verified"]["commit"] == kernel.gives.provenance["commit"]
+
+
 def test_diff_shows_what_changed_and_publishes_nothing(
     flatter: Callable[..., Done], kernel: Kernel, published: Project
 ) -> None:

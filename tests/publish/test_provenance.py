@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flatter_lib.publish import provenance
+from flatter_lib.publish import machines, provenance
 from flatter_lib.publish.execute import Execution
 from flatter_lib.publish.project import Project
 
@@ -26,6 +26,7 @@ KEYS = {
     "modified",
     "versions",
     "device",
+        "isa",
     "machine",
     "threads",
 }
@@ -66,7 +67,8 @@ def test_an_execution_says_how_it_was_made(shelf: tuple[Project, Execution]) -> 
     assert stored["versions"]["torch"] == metadata.version("torch")
     assert set(stored["versions"]) <= {"python", *provenance.PACKAGES}
     assert (stored["device"], stored["threads"]) == ("cpu", 1)
-    assert re.fullmatch(r"\w+ \w+, \d+ cores", stored["machine"])
+    assert re.fullmatch(r"\w+ \w+, \d+ cores, .+", stored["machine"])
+    assert stored["isa"] == machines.current()
 
 
 def test_it_holds_no_path_and_no_name_of_the_machine(shelf: tuple[Project, Execution]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from flatter_lib import machine
 from flatter_lib.publish.project import Chapter
 
 Record = dict[str, Any]
@@ -65,7 +66,7 @@ def device(made: Record) -> str:
         >>> device({"device": "cpu", "machine": "Linux x86_64, 2 cores"})
         'cpu (Linux x86_64, 2 cores)'
     """
-    return f"{made['device']} ({made['machine']})"
+    return f"{made['device']} ({machine.short(str(made['machine']))})"
 
 
 def versions(made: Record) -> str:
