@@ -57,9 +57,8 @@ def kernel(function: Kernel) -> Kernel:
         2.0
     """
     compiled: Any = numba.njit(**OPTIONS)(function)
-    # With NUMBA_DISABLE_JIT it is the function itself.
-    if compiled is not function:
-        compiled._cache = _Kept(compiled)
+    # With NUMBA_DISABLE_JIT it is the function itself, which takes no notice.
+    compiled._cache = _Kept(compiled)
     result: Kernel = compiled
     return result
 

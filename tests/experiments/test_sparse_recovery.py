@@ -49,7 +49,7 @@ def naive(c, number, seed):
 @pytest.mark.parametrize("start", [False, True])
 def test_runs_and_their_times_are_those_of_the_naive_loop(noise, start):
     c = Configuration(
-        12, 2, 2, 0.02, 0.2, 0.4, noise, 3000, seed=5, annealing=40, descended=start, **SMALL
+        12, 2, 2, 0.02, 0.2, 0.4, noise, 3000, 5, 40, descended=start, inputs=22, sparsity=2
     )
     measured = run(c)
     arrived = []
@@ -70,7 +70,7 @@ def test_runs_and_their_times_are_those_of_the_naive_loop(noise, start):
 
 def test_every_processor_makes_the_same_runs():
     cells = [
-        Configuration(12, 2, 1, 0.02, 0.1, 0.3, noise, 999, annealing=9, descended=True)
+        Configuration(12, 2, 4, 0.02, 0.1, 0.3, noise, 999, annealing=9, descended=True)
         for noise in ("one", "every")
     ]
     code = (
@@ -85,9 +85,9 @@ def test_every_processor_makes_the_same_runs():
             text=True,
             check=True,
         ).stdout
-        for variant in (machines.available()[0], machines.available()[-1])
+        for variant in machines.available()
     ]
-    assert found[0] == found[1]
+    assert len(set(found)) == 1
 
 
 def test_noise_on_every_label_is_the_ensembles():
