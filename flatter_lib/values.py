@@ -35,7 +35,7 @@ from flatter_lib.notebook import emit
 DIGITS = 12
 #: The prefix under which a page finds what was glued and not shown in place.
 _GLUED = "application/papermill.record/text/plain"
-_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d*[,_]?(?:\.(?P<digits>\d+))?(?P<kind>[a-zA-Z%]?)")
+_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?z?#?0?\d*[,_]?(?:\.(?P<digits>\d+))?(?P<kind>[a-zA-Z%]?)")
 
 _POWER = re.compile(r"(?<=\d)e([-+]?\d+)")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -109,7 +109,7 @@ class Estimate(NamedTuple):
         if not 0 < width < math.inf or not 1e-6 < largest < 1e6:
             return ".4g"
         decimals = 1 - math.floor(math.log10(width))
-        return f".{min(max(decimals, 0), 8)}f"
+        return f"z.{min(max(decimals, 0), 8)}f"
 
 
 class Below(NamedTuple):

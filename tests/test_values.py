@@ -263,6 +263,7 @@ def test_a_machine_zero_is_published_as_its_bound() -> None:
         (Estimate(12345.6, 12000.0, 12900.0), PRINTED, "12346 [12000, 12900]"),
         (Estimate(3.21e-9, 3.1e-9, 3.3e-9), PRINTED, "3.21e-09 [3.1e-09, 3.3e-09]"),
         (Estimate(1.0, 1.0, 1.0), PRINTED, "1 [1, 1]"),
+        (Estimate(-0.01, -1.2, 1.3), PRINTED, "0.0 [-1.2, 1.3]"),
         (2 / 3, PRINTED, "0.666667"),
         (0.0, PRINTED, "0"),
         (2 / 3, relative(1e-3), "0.667"),

@@ -202,7 +202,7 @@ def book(
     jobs: Annotated[int, typer.Option(min=1, help="Chapters executed at once.")] = 2,
 ) -> None:
     """Execute the chapters that are not fresh, and build the pages into _build/html."""
-    from flatter_lib.publish import build, execute, freshness, hygiene, pool
+    from flatter_lib.publish import build, execute, freshness, hygiene, pool, rerun
 
     project = Project.find()
     execute.ready(project.html / "index.html")
@@ -219,7 +219,15 @@ def book(
         else:
             _say(f"  fresh:      {chapter.slug}")
     _need_data(project, stale)
-    tasks = [pool.Task(c.slug, pool.flatter("run", c.slug), execute.last_seconds(c)) for c in stale]
+    tasks = [
+        pool.Task(
+            c.slug,
+            pool.flatter("run", c.slug),
+            execute.last_seconds(c),
+            limit=rerun.CHAPTER,
+        )
+        for c in stale
+    ]
     failed = [outcome for outcome in pool.run_all(tasks, out, jobs) if outcome.status != 0]
     for outcome in failed:
         err.print(outcome.output.strip(), markup=False)

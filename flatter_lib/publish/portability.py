@@ -66,6 +66,8 @@ class Run:
 def run(project: Project, console: Console) -> bool:
     """Make the runs whose result is not known, two at a time, and write the table; whether all agree.
 
+    Interrupted, it writes the table of those that were made.
+
     A result is kept as soon as it is there, in ``_build/machines.json``. What agreed is not made again for as long as
     the notebook, its values, the library modules and the records under it and this processor stay the same.
     """
@@ -93,8 +95,11 @@ def run(project: Project, console: Console) -> bool:
         }
         replace_json(store, results)
 
-    pool.run_all([one.task(project) for one in left.values()], console, ended=ended)
-    replace_json(project.book / "machines.json", _table(project, wanted, results))
+    try:
+        pool.run_all([one.task(project) for one in left.values()], console, ended=ended)
+    finally:
+        made = [one for one in wanted if one.label in results]
+        replace_json(project.book / "machines.json", _table(project, made, results))
     return not any(results[one.label]["differs"] for one in wanted)
 
 

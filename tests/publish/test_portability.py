@@ -93,7 +93,8 @@ def test_what_agreed_is_not_made_again(
     made["status"] = {LABELS[1]: 1}
     with pytest.raises(KeyboardInterrupt):
         portability.run(book, console)
-    assert not (book.book / "machines.json").exists()
+    written = json.loads((book.book / "machines.json").read_text())
+    assert 0 < len(written["runs"]) < len(LABELS)
     made |= {"stop": None, "status": {}, "runs": []}
     assert portability.run(book, console)
     assert made["runs"] == [LABELS[1], LABELS[5]]

@@ -76,12 +76,17 @@ class MachinesTable(SphinxDirective):
         made = json.loads(path.read_text(encoding="utf-8"))
         columns = list(dict.fromkeys((run["isa"], run["threads"]) for run in made["runs"]))
         rows = []
-        for chapter in project.chapters():
-            title = link(self.env.docname, f"/book/chapters/{chapter.slug}", chapter.title)
-            cells = [[text(_outcome(made, chapter.slug, isa, threads))] for isa, threads in columns]
+        titles = {chapter.slug: chapter.title for chapter in project.chapters()}
+        for name in dict.fromkeys(run["name"] for run in made["runs"]):
+            title = (
+                link(self.env.docname, f"/book/chapters/{name}", titles[name])
+                if name in titles
+                else nodes.Text(name)
+            )
+            cells = [[text(_outcome(made, name, isa, threads))] for isa, threads in columns]
             rows.append(TableRow([[nodes.paragraph("", "", title)], *cells]))
         header = [
-            "Chapter",
+            "Executed",
             *(f"{isa}, {threads} thread{'s' * (threads > 1)}" for isa, threads in columns),
         ]
         said = f"On {made['processor']}, at commit {str(made['commit'])[:10]}: " + "; ".join(
@@ -90,13 +95,13 @@ class MachinesTable(SphinxDirective):
         return [table(header, rows, classes=["evidence-table"]), text(f"{said}.")]
 
 
-def _outcome(made: Mapping[str, Any], slug: str, isa: str, threads: int) -> str:
+def _outcome(made: Mapping[str, Any], name: str, isa: str, threads: int) -> str:
     runs = [
         run
         for run in made["runs"]
-        if (run["chapter"], run["isa"], run["threads"]) == (slug, isa, threads)
+        if (run["name"], run["isa"], run["threads"]) == (name, isa, threads)
     ]
     differing = sum(len(run["differs"]) for run in runs)
     if not runs:
-        return "–"
+        return "not run"
     return f"{differing} values differ" if differing else "agrees"
