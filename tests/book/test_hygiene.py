@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flatter_lib.publish import hygiene
+from flatter_lib.publish import hygiene, sources
 from flatter_lib.publish.hygiene import Finding
 from flatter_lib.publish.project import Project
 
@@ -49,3 +49,11 @@ def test_the_book_of_this_checkout(check: object) -> None:
     assert callable(check)
     findings = check(CHECKOUT)
     assert not findings, "\n".join(map(str, findings))
+
+
+def test_a_notebook_without_the_library_says_how_to_get_it() -> None:
+    # The traceback of a ModuleNotFoundError shows the line that failed.
+    for chapter in CHECKOUT.chapters():
+        code = "\n".join(cell.source for cell in sources.code_cells(sources.read(chapter)))
+        first = next(line for line in code.splitlines() if line.startswith("from flatter_lib"))
+        assert "pip install -e .[book]" in first, f"{chapter.slug}: {first}"
