@@ -52,7 +52,9 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     write(path, STATE)
     whole = path.read_bytes()
-    for content in (b"", b"no checkpoint", whole[: len(whole) // 2], whole[:-10]):
+    weight, step = whole.index(torch.arange(2000.0).numpy().tobytes()) + 400, whole.index(b"step")
+    altered = [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in (weight, step, step - 9)]
+    for content in (b"", b"no checkpoint", whole[: len(whole) // 2], whole[:-10], *altered):
         path.write_bytes(content)
         with pytest.raises(
             CheckpointError, match=r"a\.pt is damaged, or no checkpoint .*: delete it"

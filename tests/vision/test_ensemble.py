@@ -391,6 +391,12 @@ def test_targets_that_would_be_broadcast_are_refused(targets: Tensor, message: s
         Ensemble(networks(1)[0], starts(1), data()[0], targets, lr=0.1).run(1)
 
 
+def test_a_momentum_that_rounds_to_one_is_refused() -> None:
+    network = MLP(INPUTS, 5, OUTPUTS, generator=seeded(), dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"momentum: must be in \[0, 1\), got 1"):
+        Ensemble(network, flatten(network)[None], *data(torch.float32), lr=0.1, momentum=1 - 1e-9)
+
+
 def test_flips_need_classes() -> None:
     inputs, targets = data()
     flipping: dict[str, Any] = {"lr": 0.1, "noise": "flip", "label_noise": 0.1}
