@@ -101,8 +101,7 @@ def _commit(root: Path, files: list[Path]) -> tuple[str, bool]:
 
 def _git(root: Path, *arguments: str) -> str:
     """What git says, whoever owns the checkout and however git is set up; empty if it fails. Changes nothing."""
-    command = ["git", "--no-optional-locks", "--literal-pathspecs", "-C", str(root)]
-    command += ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(root), "-c", "safe.directory=*", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         done = subprocess.run(

@@ -290,7 +290,7 @@ def test_a_name_that_the_locale_does_not_have_is_printed_all_the_same(published:
         [sys.executable, "-m", "flatter_lib", "chapters"],
         capture_output=True,
         check=False,
-        cwd=published.root,
+        cwd=published.book,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )
     assert (done.returncode, done.stderr) == (0, b"")
