@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -67,23 +68,40 @@ def imported(packages: Mapping[str, Path], tree: ast.AST, package: str = "") -> 
 
 def commit(folder: Path) -> str:
     """The commit that a folder's checkout is at, with a ``+`` if its Python code was modified; empty without git."""
-    head = _git(folder, "rev-parse", "HEAD")
-    return head + ("+" if head and _git(folder, "status", "--porcelain", "--", "*.py") else "")
+    head = git(folder, "rev-parse", "HEAD")
+    return head + ("+" if head and git(folder, "status", "--porcelain", "--", "*.py") else "")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says, whoever owns the checkout and however git is set up; empty if it fails. Changes nothing."""
+    command = [
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(folder),
+        "-c",
+        "safe.directory=*",
+        *arguments,
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=environment,
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def digest(content: Any) -> str:
     """A short hash of what JSON can hold."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _prefixes(packages: Mapping[str, Path], name: str) -> Iterator[str]:

@@ -118,7 +118,7 @@ class Below(NamedTuple):
     bound: float
 
     def __format__(self, spec: str) -> str:
-        return f"below {self.bound:g}"
+        return f"below {self.bound:g}".replace("e-0", "e-")
 
 
 def below(value: float, bound: float) -> Below:

@@ -248,7 +248,7 @@ def test_values_that_come_and_go_are_named(shown: Shown) -> None:
 
 def test_a_machine_zero_is_published_as_its_bound() -> None:
     old, new = (estimate("x", below(x, 1e-12), PRINTED) for x in (1e-16, -8e-13))
-    assert written(old) == "below 1e-12"
+    assert (written(old), f"{below(0, 1e-9)}") == ("below 1e-12", "below 1e-9")
     assert (number_of(old), differences("x", old, new)) == (1e-12, [])
     for large in (1e-12, -2e-12, math.nan, math.inf):
         with pytest.raises(ValueError, match="value: a size below 1e-12"):

@@ -30,6 +30,7 @@ BEFORE_BUILD: tuple[Callable[[Project], list[Finding]], ...] = (
     notebooks.readable,
     pairs.one_to_one,
     pairs.fresh,
+    pairs.tidy,
     pairs.equal_cells,
     pairs.clean,
     outputs.in_order,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flatter_lib import machine
+from flatter_lib.fingerprint import git
 from flatter_lib.publish import machines
 from flatter_lib.publish.project import Chapter, Project
 
@@ -92,29 +91,11 @@ def _computed_from(project: Project, chapter: Chapter, inputs: Mapping[str, Any]
 
 def _commit(root: Path, files: list[Path]) -> tuple[str, bool]:
     """The commit that a checkout is at, and whether any of these files is not as committed there."""
-    head = _git(root, "rev-parse", "HEAD")
+    head = git(root, "rev-parse", "HEAD")
     if not head:
         return "not under version control", False
     status = ["status", "--porcelain", "--untracked-files=all", "--", *map(str, files)]
-    return head, bool(_git(root, *status))
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git says, whoever owns the checkout and however git is set up; empty if it fails. Changes nothing."""
-    command = ["git", "--no-optional-locks", "-C", str(root), "-c", "safe.directory=*", *arguments]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            env=environment,
-        )
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return head, bool(git(root, *status))
 
 
 def kernel_problem() -> str:

@@ -71,6 +71,7 @@ def clean(executed: NotebookNode) -> tuple[NotebookNode, Values]:
     metadata = {
         "kernelspec": dict(KERNEL),
         "language_info": dict(LANGUAGE),
+        "jupytext": {"default_lexer": sources.LEXER},
     }
     if "flatter" in executed.metadata:
         metadata["flatter"] = copy.deepcopy(dict(executed.metadata["flatter"]))

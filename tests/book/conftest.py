@@ -212,7 +212,13 @@ class Book:
     def edit_source(self, old: str, new: str) -> None:
         """Change the chapter's source and execute it."""
         self.replace(f"book/source/{SLUG}.md", old, new)
+        self.tidy()
         self.execute()
+
+    def tidy(self) -> None:
+        """Write the chapter's source as JupyterLab would."""
+        text = self.chapter.source.read_text(encoding="utf-8")
+        self.chapter.source.write_text(sources.tidy(text), encoding="utf-8")
 
     def edit_twin(
         self, change: Callable[[list[NotebookNode]], object], *, clean: bool = False
@@ -286,7 +292,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    Book(Project(folder)).execute()
+    made = Book(Project(folder))
+    made.tidy()
+    made.execute()
     return folder
 
 

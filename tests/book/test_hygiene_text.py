@@ -206,7 +206,7 @@ def test_measured_numbers_typed_into_the_prose(book: Book) -> None:
 def test_a_typed_number_is_placed_by_its_line(book: Book) -> None:
     book.edit_source(QUESTION, f"{QUESTION}\nNobody knows,\nperhaps 0.452.")
     [line] = only(book, "prose.typed_numbers")
-    assert line.startswith(f"{SOURCE}, line 20: ")
+    assert line.startswith(f"{SOURCE}, line 21: ")
 
 
 def test_a_typed_number_in_a_caption(book: Book) -> None:

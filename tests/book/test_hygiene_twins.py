@@ -173,7 +173,7 @@ def test_a_cell_too_many(book: Book) -> None:
 
 
 def test_a_profile_edited_since(book: Book) -> None:
-    book.replace(SOURCE, "smoke: {drops: 2}", "smoke: {drops: 1}")
+    book.replace(SOURCE, "drops: 2\n", "drops: 1\n")
     book.stamp()
     assert only(book, "pairs.equal_cells")[0].startswith(f"{TWIN}: profiles or records")
 
@@ -269,7 +269,7 @@ ALT = "A parabola that opens downwards, with three drops marked on it."
         ),
         (ALT, "A parabola", "its alternative text is too short to say what is seen ('A parabola')"),
         (
-            "    caption: |\n      Height against time, as {cite}`newton1687` has it.\n",
+            "    caption: Height against time, as {cite}`newton1687` has it.\n",
             "",
             "shows a figure without a caption",
         ),
@@ -495,3 +495,8 @@ def test_the_folder_of_the_checkout_in_a_file(book: Book) -> None:
     book.path("logo.png").write_bytes(b"\x89PNG\xff\xfe")
     line = f"run.sh, line 1: holds a path of this machine, {book.project.root}"
     assert only(book, "traces.files") == [line]
+
+
+def test_a_source_that_jupyterlab_would_save_otherwise(book: Book) -> None:
+    book.replace(SOURCE, ":tags: [parameters]\n\n", ":tags: [parameters]\n")
+    assert only(book, "pairs.tidy") == [f"{SOURCE}: is not as JupyterLab would save it"]

@@ -77,6 +77,7 @@ def test_what_a_run_leaves_in_the_notebook_is_gone(executed: NotebookNode) -> No
     assert twin.metadata == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"},
+        "jupytext": {"default_lexer": "ipython3"},
         "flatter": {"profiles": {"smoke": {"runs": 2}}},
     }
     assert [cell.metadata for cell in twin.cells] == [

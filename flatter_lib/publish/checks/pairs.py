@@ -55,6 +55,22 @@ def fresh(project: Project) -> list[Finding]:
     return found
 
 
+def tidy(project: Project) -> list[Finding]:
+    """Every source stands as JupyterLab would save it: whoever edits it there changes only what they edit."""
+    found = []
+    for chapter in chapters(project):
+        if chapter.source.is_file():
+            text = chapter.source.read_text(encoding="utf-8")
+            try:
+                same = sources.tidy(text) == text
+            except Exception:  # what cannot be read is the finding of another check
+                continue
+            if not same:
+                what = "is not as JupyterLab would save it"
+                found.append(Finding(relative(project, chapter.source), what, "flatter format"))
+    return found
+
+
 def equal_cells(project: Project) -> list[Finding]:
     """A twin's cells are its source's: kind, text and metadata, in order."""
     found = []
