@@ -50,20 +50,21 @@ ChapterName = Annotated[
 def main() -> None:
     """Run the command line with the exit status it promises."""
     try:
-        if root := os.environ.get("FLATTER_DATA"):
-            # Chapters run in a folder of their own, where a relative path would mean another place.
-            os.environ["FLATTER_DATA"] = str(_folder(root))
+        for name in ("FLATTER_DATA", "FLATTER_CACHE"):
+            if root := os.environ.get(name):
+                # Chapters run in a folder of their own, where a relative path would mean another place.
+                os.environ[name] = str(_folder(name, root))
         app(standalone_mode=True)
     except BookError as error:
         err.print(f"flatter: {error}", markup=False)
         sys.exit(_status_of(error))
 
 
-def _folder(root: str) -> Path:
+def _folder(name: str, root: str) -> Path:
     try:
         return Path(root).expanduser().resolve()
     except (OSError, RuntimeError) as error:
-        raise BookError(f"FLATTER_DATA={root} names no folder: {error}") from None
+        raise BookError(f"{name}={root} names no folder: {error}") from None
 
 
 @app.command()
