@@ -103,15 +103,14 @@ class LabelNoise:
         Args:
             outputs: K.
         """
-        checks.count("outputs", outputs, 2 if self.kind == "flip" else 1)
         if self.kind == "additive":
             return self.strength**2
-        p = self.strength
+        p, scale = self.strength, self._scale(outputs)
         raw = (1 - (1 - p) ** 2 - p**2 / (outputs - 1)) / outputs
-        return raw / self._scale(outputs) ** 2 if self.centred else raw
+        return raw / scale**2 if self.centred else raw
 
     def _scale(self, outputs: int) -> float:
-        checks.count("classes that are flipped", outputs, 2)
+        checks.count("outputs", outputs, 2)
         scale = 1 - self.strength * outputs / (outputs - 1)
         if self.centred and scale <= 0:
             raise ValueError(

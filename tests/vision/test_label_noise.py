@@ -82,4 +82,8 @@ def test_what_else_is_refused() -> None:
         LabelNoise("additive", 0.1)(CLEAN[0], seeded())
     with pytest.raises(ValueError, match="outputs: must be an integer from 2, got 1"):
         LabelNoise("flip", 0.1).variance(1)
+    with pytest.raises(ValueError, match="outputs: must be an integer from 2, got 1"):
+        LabelNoise("flip", 0.1)(CLEAN[:, :1], seeded())
+    with pytest.raises(ValueError, match="targets: must be one-hot for flips"):
+        LabelNoise("flip", 0.1).suits(CLEAN + 1)
     assert LabelNoise("flip", 0.85, centred=False)(CLEAN, seeded()).sum() == K

@@ -189,6 +189,10 @@ def test_what_is_refused() -> None:
             )  # fmt: skip
     with pytest.raises(ValueError, match="inputs: must be an integer from 1, got 0"):
         mean_loss(network, data.x[:0], data.targets[:0])
+    with pytest.raises(ValueError, match="inputs: must be an integer from 1, got 0"):
+        hessian_trace(
+            network, data.x[:0], data.targets[:0], probes=2, generator=np.random.default_rng(0)
+        )
     own = flatten(network)
     with (
         pytest.raises(ValueError, match="weights: must have the shapes"),

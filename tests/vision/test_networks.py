@@ -82,6 +82,11 @@ def test_nothing_is_drawn_without_a_seed() -> None:
         MLP(2, 2, 1, generator=None)  # type: ignore[arg-type]
 
 
+def test_a_gain_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"gain: must be in \[0, inf\), got nan"):
+        MLP(2, 2, 1, gain=float("nan"), generator=seeded())
+
+
 def test_vector_and_named_parameters_are_one_another() -> None:
     network = MLP(6, 4, 2, generator=seeded())
     vector = torch.randn(flatten(network).shape, generator=seeded(1), dtype=torch.float64)

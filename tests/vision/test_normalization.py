@@ -114,6 +114,14 @@ def test_a_chunk_without_variance_is_refused() -> None:
     assert layer.eval()(torch.randn(5, 3, 1, 1, dtype=F64)).shape == (5, 3, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"channels": 0}, {"ghost_batch": 2.5}, {"momentum": 1.5}, {"eps": -1e-5}]
+)
+def test_ghost_batches_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: must be "):
+        GhostBatchNorm2d(**{"channels": 3, **wrong})
+
+
 def test_ghost_batch_is_printed() -> None:
     assert "ghost_batch=5" in repr(GhostBatchNorm2d(3, ghost_batch=5))
 
