@@ -48,7 +48,7 @@ def values(project: Project) -> list[Finding]:
 def bare_numbers(project: Project) -> list[Finding]:
     """No cell prints a number past its values: its digits would be compared with those of another processor.
 
-    Nor in their words, unless the cell's code says that number itself.
+    Nor in their words, unless the chapter's own code says that number: then it is a setting, or the number of a section.
     """
     cure = "say(text(...)), glue(...) or record(...) of flatter_lib.values publish a number with its tolerance"
     found = []
@@ -57,8 +57,9 @@ def bare_numbers(project: Project) -> list[Finding]:
             kept = twins.published_values(chapter)
         except BookError:
             kept = {}
+        code = "\n".join(cell.source for cell in twin.cells if cell.cell_type == "code")
         for index, cell in enumerate(twin.cells):
-            for number in _bare(cell, kept):
+            for number in _bare(cell, kept, code):
                 where = cell_at(project, chapter, twin, index)
                 found.append(Finding(where, f"prints a bare number, {number}", cure))
     return found
@@ -76,7 +77,7 @@ def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Ite
             yield f"shows {text[:60]!r} where its value is {written(value)[:60]!r}"
 
 
-def _bare(cell: NotebookNode, kept: twins.Values) -> Iterator[str]:
+def _bare(cell: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
     for output in cell.get("outputs", []):
         words = compare.words_of(output)
         for name in twins.names_of(output):
@@ -84,6 +85,6 @@ def _bare(cell: NotebookNode, kept: twins.Values) -> Iterator[str]:
                 words for words, *_ in Formatter().parse(str(kept.get(name, {}).get("words", "")))
             ]
         for number in (match.group() for line in words for match in _FLOAT.finditer(line)):
-            if number not in cell.source:
+            if number not in code:
                 yield number
                 break
