@@ -48,7 +48,7 @@ def values(project: Project) -> list[Finding]:
 def bare_numbers(project: Project) -> list[Finding]:
     """No cell prints a number past its values: its digits would be compared with those of another processor.
 
-    Nor in their words, unless the chapter's own code says that number: then it is a setting, or the number of a section.
+    Nor in their words, unless the chapter's own code says that number: a setting, or the number of a section.
     """
     cure = "say(text(...)), glue(...) or record(...) of flatter_lib.values publish a number with its tolerance"
     found = []
