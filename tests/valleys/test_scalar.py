@@ -94,6 +94,14 @@ def test_times_are_those_of_the_whole_trajectory():
     assert (runs.settling[1] > runs.first_passage[1]).any()
 
 
+def test_a_run_at_its_level_has_arrived_and_settled():
+    step = {"lr": 0.1, "momentum": 0.0, "label_noise": 0.3, "steps": 1}
+    w = simulate(VALLEY, **step, seeds=[0], at=[1]).w[0, 0, 0]
+    level = VALLEY.imbalance(w) / VALLEY.initial_imbalance
+    runs = simulate(VALLEY, **step, seeds=[0], levels=[level])
+    assert (runs.first_passage, runs.settling) == (1, 1)
+
+
 def test_a_run_depends_neither_on_company_nor_on_threads(monkeypatch):
     settings = {"lr": [0.05, 0.1], "momentum": 0.9, "label_noise": 0.2, "levels": [0.1]}
     both = []

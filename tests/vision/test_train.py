@@ -167,6 +167,17 @@ def test_divergence_is_dated() -> None:
     assert losses == [None] * first + [first] * (6 - first)
 
 
+def test_an_infinite_loss_has_diverged_whatever_the_limit() -> None:
+    x, y = images(6)
+    network = nn.Linear(6, CLASSES)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    settings: dict[str, Any] = {"batch": 12, "generator": seeded(0), "limit": torch.inf}
+    settings["loss"] = lambda outputs, _: 0 * outputs.sum() + torch.inf
+    run = Training(network, x, y, optimizer, **settings)
+    run.run(1)
+    assert run.diverged == 0
+
+
 @pytest.mark.parametrize(
     ("last", "precision", "low", "high"),
     [(True, None, 0.0, 1e-4), (False, torch.bfloat16, 1e-3, 0.2)],
