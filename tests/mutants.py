@@ -1,4 +1,4 @@
-"""Seeded faults in the library: whether the tests notice. Run it with ``make mutants``; it takes a quarter of an hour or more.
+"""Seeded faults in the library: whether the tests notice. Run it with ``make mutants``: half an hour on two cores.
 
 Each fault below changes one constant, sign, comparison or index. The places were drawn at random, one a module, as
 ``--seed`` draws others; a draw that changes nothing that can be seen was drawn again, and stands in ``NO_FAULTS`` with
