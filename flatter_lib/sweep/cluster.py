@@ -89,6 +89,8 @@ class Cluster:
                 future.add_done_callback(done.put)
                 continue
             flying.remove(future)
+            if self._without < math.inf:  # a quick sweep may be done before the next look
+                self._look(client)
             yield outcome
 
     def _look(self, client: Any) -> None:
