@@ -26,10 +26,15 @@ def processor() -> str:
     Without a word from ``ATEN_CPU_CAPABILITY``, PyTorch's switch, that is the widest which PyTorch knows for it.
     """
     known = _known()
-    model = known.get("model name") or platform.processor() or "unknown processor"
     features = set(known.get("flags", known.get("Features", "")).split())
     widest = next((name for needed, name in LEVELS if needed <= features), "default")
-    return f"{' '.join(model.replace(',', ' ').split())}, {os.environ.get('ATEN_CPU_CAPABILITY') or widest}"
+    return f"{model()}, {os.environ.get('ATEN_CPU_CAPABILITY') or widest}"
+
+
+def model() -> str:
+    """The processor's model, as far as the system tells it."""
+    said = _known().get("model name") or platform.processor() or "unknown processor"
+    return " ".join(said.replace(",", " ").split())
 
 
 def short(description: str) -> str:

@@ -21,7 +21,6 @@ import nbformat
 from nbformat import NotebookNode
 
 from flatter_lib.publish import freshness, provenance, sources, twins
-from flatter_lib.publish.environment import THREAD_VARIABLES as THREAD_VARIABLES
 from flatter_lib.publish.environment import environment
 from flatter_lib.publish.files import probe, replace_json, replace_text
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project

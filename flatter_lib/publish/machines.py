@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 #: x86-64 by what counts here, each level with all of those before it.
 _LEVELS = ("sse", "avx2", "avx512")
@@ -83,16 +82,6 @@ def other_than(published: str | None) -> Variant:
     if published is not None and native.isa != published:
         return native
     return next((variant for variant in others if variant.isa != published), native)
-
-
-def processor() -> str:
-    """The name of this processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _x86() -> tuple[Variant, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flatter_lib import fingerprint
+from flatter_lib import fingerprint, machine
 from flatter_lib.publish import datasets, freshness, machines, pool, rerun
 from flatter_lib.publish.files import replace_json
 from flatter_lib.publish.machines import Variant
@@ -153,7 +153,7 @@ def _mark(project: Project, chapter: Chapter | None) -> str:
         folders = (project.library, project.root / "tests")
         paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     texts = [path.read_text(encoding="utf-8") for path in paths]
-    return fingerprint.digest([texts, used, machines.processor()])
+    return fingerprint.digest([texts, used, machine.model()])
 
 
 def _read(store: Path) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _table(project: Project, wanted: Sequence[Run], results: Mapping[str, Any]) 
     ]
     return {
         "commit": fingerprint.commit(project.root),
-        "processor": machines.processor(),
+        "processor": machine.model(),
         "machines": {variant.isa: variant.title for variant in machines.available()},
         "runs": rows,
     }

@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from flatter_lib.publish import execute, freshness, provenance, sources, twins
+from flatter_lib.publish.environment import THREAD_VARIABLES
 from flatter_lib.publish.execute import ChapterError, Execution
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
@@ -220,12 +221,12 @@ def test_the_environment_comes_back_whatever_happens(monkeypatch: pytest.MonkeyP
 
     def interrupted() -> None:
         with execute._environment(3):
-            inside.update({name: os.environ[name] for name in execute.THREAD_VARIABLES})
+            inside.update({name: os.environ[name] for name in THREAD_VARIABLES})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert inside == dict.fromkeys(execute.THREAD_VARIABLES, "3")
+    assert inside == dict.fromkeys(THREAD_VARIABLES, "3")
     assert dict(os.environ) == before
 
 

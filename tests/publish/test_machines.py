@@ -169,7 +169,3 @@ def test_numpy_is_told_only_of_what_it_knows_and_has(
     pretend("x86_64", *has, NPY_DISABLE_CPU_FEATURES=already)
     variants = machines.available()[1:]
     assert [v.environment["NPY_DISABLE_CPU_FEATURES"] for v in variants] == told
-
-
-def test_the_processor_has_a_name() -> None:
-    assert machines.processor()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from flatter_lib import machine
 from flatter_lib.publish import datasets, machines, pool, portability
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.pool import Outcome, Task
@@ -76,7 +77,7 @@ def test_the_table_says_what_came_of_every_run(
     assert made["runs"] == LABELS
     found = table(book)
     assert found["machines"] == {"new": "as it is", "old": "an old machine"}
-    assert found["processor"] == machines.processor()
+    assert found["processor"] == machine.model()
     rows = [[row[name] for name in ("isa", "threads", "seconds")] for row in found["runs"]]
     assert rows[:2] == [["new", 1, 7], ["old", 1, 7]]
     assert rows[2:] == [["new", 1, 7], ["new", 2, 7], ["old", 1, 7], ["old", 2, 7]]
@@ -115,7 +116,7 @@ def test_what_changed_is_made_again(
     if changed in paths:
         paths[changed].write_text(paths[changed].read_text() + "\nX = 1\n")
     elif changed == "processor":
-        monkeypatch.setattr(machines, "processor", lambda: "another")
+        monkeypatch.setattr(machine, "model", lambda: "another")
     else:
         (book.build / "machines.json").write_text("[")
     made["runs"] = []
