@@ -41,7 +41,9 @@ def main() -> None:
 def _ended(signal_number: int, frame: object) -> NoReturn:
     for number in _INTERRUPTS:  # tidying up is not interrupted again
         signal.signal(number, signal.SIG_IGN)
-    logging.disable()  # what was interrupted need not complain
+    # What was interrupted need not complain, neither in a log nor when it is thrown away.
+    logging.disable()
+    sys.unraisablehook = lambda _: None
     sys.exit(128 + signal_number)
 
 
