@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from flatter_lib.notebook import emit
-from flatter_lib.values import PRINTED, Below, Estimate, Tolerance, estimate, written
+from flatter_lib.values import (
+    PRINTED,
+    Below,
+    Estimate,
+    Tolerance,
+    Value,
+    estimate,
+    number_of,
+    written,
+)
 
 
 def record(
@@ -54,17 +63,21 @@ def record(
     numbers += [float(end) for end in (low, high) if end is not None]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"claim {claim_id!r}: finite numbers, got {numbers}")
-    notes = [f"{name}={text}" for name, text in where.items()]
     if len(numbers) == 3:
         measured: Estimate | Below | float = Estimate(*numbers)
         if not numbers[1] <= numbers[0] <= numbers[2]:
             raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
     else:
         measured = value if isinstance(value, Below) else numbers[0]
-        notes = ["exact", *notes]
     kept = estimate(claim_id, measured, holds) | {"where": _plain(where)}
-    line = f"claim {claim_id}: {written(kept)} ({', '.join(notes)})"
-    emit({"text/plain": line}, {"role": "claim", "values": [kept]})
+    emit({"text/plain": line(kept)}, {"role": "claim", "values": [kept]})
+
+
+def line(value: Value) -> str:
+    """What a cell shows of a row of the ledger."""
+    notes = [f"{name}={said}" for name, said in value["where"].items()]
+    exact = not isinstance(number_of(value), Estimate)
+    return f"claim {value['name']}: {written(value)} ({', '.join(['exact'] * exact + notes)})"
 
 
 def _plain(where: Mapping[str, Any]) -> dict[str, Any]:

@@ -280,18 +280,13 @@ def differences(name: str, published: Value | None, fresh: Value | None) -> list
         return [
             f"{name}: {'is not among the published values' if published is None else 'is gone'}"
         ]
-    for part, said in (
-        ("kind", "tolerance"),
-        ("rtol", "tolerance"),
-        ("share", "tolerance"),
-        ("words", "words"),
-    ):
+    declared = ["role", "name", "kind", "rtol", "share", "words", "bound", "where"]
+    # What a printed digit holds to follows from the number.
+    for part in declared if published.get("kind") == PRINTED.kind else [*declared, "atol"]:
         if published.get(part) != fresh.get(part):
             return [
-                f"{name}: its {said} changed: {published.get(part)!r} published, {fresh.get(part)!r} now"
+                f"{name}: its {part} changed: {published.get(part)!r} published, {fresh.get(part)!r} now"
             ]
-    if published.get("where") != fresh.get("where"):
-        return [f"{name}: {published.get('where')} published, {fresh.get('where')} now"]
     if published["kind"] == IN_DISTRIBUTION.kind:
         return _apart(name, published["numbers"], fresh["numbers"])
     return _beyond(name, published, fresh)
@@ -310,6 +305,8 @@ def _beyond(name: str, published: Value, fresh: Value) -> list[str]:
     if shapes[0] != shapes[1]:
         return [f"{name}: shape {shapes[0]} published, {shapes[1]} now"]
     rtol, atol = published.get("rtol", 0.0), published.get("atol", 0.0)
+    if published["kind"] == PRINTED.kind and "words" in published:
+        atol = _halves(published)
     limits = _flat(atol) if isinstance(atol, list) else np.full(before.shape, float(atol))
     with np.errstate(all="ignore"):
         away = ~np.isclose(after, before, rtol=rtol, atol=limits, equal_nan=True)
@@ -326,16 +323,28 @@ def _beyond(name: str, published: Value, fresh: Value) -> list[str]:
     ]
 
 
+def _halves(value: Value) -> list[Any]:
+    """Half a unit of the last digit that is printed of each number of a text."""
+    specs = [
+        spec or "" for _, name, spec, _ in Formatter().parse(value["words"]) if name is not None
+    ]
+    halves: list[Any] = []
+    for spec, number in zip(specs, _revived(value["numbers"]), strict=True):
+        if isinstance(number, Estimate):
+            halves.append([max(_unit(spec or number.spec, part) for part in number) / 2] * 3)
+        else:
+            halves.append(_unit(spec, number) / 2)
+    return halves
+
+
 def _value(made: Text, holds: Tolerance) -> Value:
     numbers = [_plain(number, DIGITS) for number in made.numbers]
     value = {"words": made.words, "numbers": numbers} | _declared(holds)
     if holds == PRINTED:
-        halves = [unit / 2 for unit in made.units]
-        pairs = zip(made.numbers, halves, strict=True)
-        return value | {"atol": [[h] * 3 if isinstance(n, Estimate) else h for n, h in pairs]}
+        return value
     for number, unit in zip(made.numbers, made.units, strict=True):
         if holds == IN_DISTRIBUTION:
-            if isinstance(number, float) and not isinstance(number, Estimate) and unit < 1:
+            if not isinstance(number, Estimate):
                 raise ValueError(
                     f"{made}: in distribution only an Estimate holds; publish its interval"
                 )

@@ -227,10 +227,13 @@ def test_in_distribution_a_number_without_its_interval_is_refused() -> None:
     ("change", "line"),
     [
         ({"words": "{:.2f} of"}, "x: its words changed: '{:.2f} in' published, '{:.2f} of' now"),
-        ({"kind": "exact"}, "x: its tolerance changed: 'printed digits' published, 'exact' now"),
-        ({"rtol": 0.9}, "x: its tolerance changed: None published, 0.9 now"),
-        ({"share": 0.6}, "x: its tolerance changed: None published, 0.6 now"),
-        ({"where": {"runs": 3}}, "x: None published, {'runs': 3} now"),
+        ({"kind": "exact"}, "x: its kind changed: 'printed digits' published, 'exact' now"),
+        ({"rtol": 0.9}, "x: its rtol changed: None published, 0.9 now"),
+        ({"share": 0.6}, "x: its share changed: None published, 0.6 now"),
+        ({"where": {"runs": 3}}, "x: its where changed: None published, {'runs': 3} now"),
+        ({"name": "another"}, "x: its name changed: None published, 'another' now"),
+        ({"role": "figure"}, "x: its role changed: None published, 'figure' now"),
+        ({"bound": 1e-3}, "x: its bound changed: None published, 0.001 now"),
     ],
 )
 def test_what_else_a_value_says_is_held_too(
@@ -238,6 +241,19 @@ def test_what_else_a_value_says_is_held_too(
 ) -> None:
     value = said(shown, "{:.2f} in", 0.5)
     assert differences("x", value, value | change) == [line]
+
+
+def test_a_wider_tolerance_written_by_hand_holds_nothing_more(shown: Shown) -> None:
+    printed, fresh = said(shown, "{:.2f}", 0.5), said(shown, "{:.2f}", 0.7)
+    assert len(differences("x", printed | {"atol": [9.0]}, fresh)) == 1
+    old, new = (column("x", [x], absolute(0.1)) for x in (1.0, 3.0))
+    assert "its atol changed" in differences("x", old | {"atol": 9.0}, new)[0]
+
+
+@pytest.mark.parametrize("number", [3, 12345678.0, 0.5])
+def test_in_distribution_only_an_interval_holds(number: float) -> None:
+    with pytest.raises(ValueError, match="in distribution only an Estimate holds"):
+        say(text("{:.0f}", number), holds=IN_DISTRIBUTION)
 
 
 def test_values_that_come_and_go_are_named(shown: Shown) -> None:
@@ -287,7 +303,7 @@ def test_an_estimate_never_shows_more_than_two_digits_of_its_width(
     assert differences("x", value, value) == []
     width, largest = number.high - number.low, max(abs(number.low), abs(number.high))
     if width > 1e-4 and 1e-6 < largest < 1e6:
-        (halves,) = value["atol"]
+        (halves,) = values._halves(value)
         assert halves[0] >= min(0.5, 0.0049 * width)
 
 
@@ -312,7 +328,6 @@ def test_glue_shows_nothing_in_place_and_is_found_by_name(shown: Shown) -> None:
                 "words": "{:.1f} %",
                 "numbers": [12.34],
                 "kind": "printed digits",
-                "atol": [0.05],
             }
         ],
     }

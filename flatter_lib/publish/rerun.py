@@ -66,7 +66,9 @@ def unit(project: Project, variant: Variant, workers: int, label: str = "unit te
 
 def within(variables: Mapping[str, str | None]) -> dict[str, str]:
     """This process's environment with some variables set, or not set where they are None."""
-    found = {**os.environ, **variables, "PYTEST_ADDOPTS": None}
+    # Nobody's own settings of pytest.
+    plain = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    found = {**os.environ, **variables, **dict.fromkeys(plain)}
     return {name: value for name, value in found.items() if value is not None}
 
 

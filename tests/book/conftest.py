@@ -163,7 +163,7 @@ def outputs() -> list[list[NotebookNode]]:
                 flatter={"role": "glue", "values": [glued | {"atol": [0.005]}]},
             ),
             display(
-                {"text/plain": "claim free-fall: 0.450 [0.440, 0.460]"},
+                {"text/plain": "claim free-fall: 0.450 [0.440, 0.460] (runs=3, scale=laptop)"},
                 flatter={"role": "claim", "values": [row]},
             ),
             stream("drops 3\n"),

@@ -245,6 +245,16 @@ def test_an_error_in_an_output(book: Book) -> None:
     assert only(book, "outputs.in_order") == [line]
 
 
+@pytest.mark.parametrize("mark", ["# NBVAL_IGNORE_OUTPUT", "nbval-skip", "raises-exception"])
+def test_a_cell_that_nbval_is_told_to_pass_over(book: Book, mark: str) -> None:
+    if mark.startswith("#"):
+        book.edit_source("draw(drops)", f"draw(drops)  {mark}")
+    else:
+        book.edit_source(":tags: [parameters]", f":tags: [parameters, {mark}]")
+    [found] = book.reports()["outputs.in_order"]
+    assert found.what == "tells nbval not to hold what it shows"
+
+
 def test_an_empty_cell(book: Book) -> None:
     book.edit_source("from flatter_lib import figures\nfrom myst_nb import glue\n", "")
     assert only(book, "outputs.in_order") == [f"{TWIN}, code cell 2: is empty"]
@@ -351,8 +361,8 @@ def test_a_picture_outside_a_figure(book: Book, data: dict[str, str]) -> None:
         ),
         (
             lambda values: values["claim free-fall"].update(numbers=[[0.75, 0.74, 0.76]]),
-            f"{TWIN}, code cell 4: shows 'claim free-fall: 0.450 [0.440, 0.460]' "
-            "where its value is '0.750 [0.740, 0.760]'",
+            f"{TWIN}, code cell 4: shows 'claim free-fall: 0.450 [0.440, 0.460] (runs=3, scale=laptop)' "
+            "where its value is 'claim free-fall: 0.750 [0.740, 0.760] (runs=3, scale=laptop)'",
         ),
         (
             lambda values: values["fall-time"].pop("numbers"),

@@ -16,6 +16,9 @@ from flatter_lib.publish.project import Project
 #: Shorter descriptions do not say what is seen.
 ALT_CHARACTERS, ALT_WORDS = 20, 4
 _FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp|pdf)\Z", re.IGNORECASE)
+#: What makes nbval pass a cell over.
+_UNHELD = re.compile(r"#\s*(NBVAL|PYTEST_VALIDATE)_")
+_UNHELD_TAGS = {"nbval-skip", "nbval-ignore-output", "nbval-raises-exception", "raises-exception"}
 _DRAWN_IN_HTML = re.compile(r"<(img|svg)\b", re.IGNORECASE)
 
 
@@ -37,6 +40,9 @@ def in_order(project: Project) -> list[Finding]:
             elif cell.execution_count != number:
                 what = f"was executed as number {cell.execution_count}, not {number}"
                 found.append(Finding(where, what, f"flatter run {chapter.slug}"))
+            if _UNHELD.search(cell.source) or _UNHELD_TAGS & set(cell.metadata.get("tags", [])):
+                cure = f"publish values with their tolerances instead, {again}"
+                found.append(Finding(where, "tells nbval not to hold what it shows", cure))
             found += [
                 Finding(
                     where, f"ends in an error, {o.ename}: {o.evalue}", f"mend the source, {again}"

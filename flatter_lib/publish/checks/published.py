@@ -8,6 +8,7 @@ from string import Formatter
 
 from nbformat import NotebookNode
 
+from flatter_lib.claims import line
 from flatter_lib.publish import compare, twins
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
@@ -71,10 +72,17 @@ def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Ite
         return
     for value in (kept[name] for name in names if kept[name]["role"] != "figure"):
         text = "\n".join(str(shown) for kind, shown in output.data.items() if "text" in kind)
-        said = {"line": written(value), "glue": repr(in_prose(written(value)))}.get(value["role"])
-        agree = written(value) in text if said is None else said == text
+        role = value["role"]
+        said = line(value) if role == "claim" else written(value)
+        agree = text == (repr(in_prose(said)) if role == "glue" else said)
+        if role == "claim":  # a file of values does not keep the order of the circumstances
+            agree = _pieces(text) == _pieces(said)
         if not agree:
-            yield f"shows {text[:60]!r} where its value is {written(value)[:60]!r}"
+            yield f"shows {text[:60]!r} where its value is {said[:60]!r}"
+
+
+def _pieces(text: str) -> list[str]:
+    return sorted(re.split(r", | \(|\)", text))
 
 
 def _bare(cell: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
@@ -84,7 +92,7 @@ def _bare(cell: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
             words += [
                 words for words, *_ in Formatter().parse(str(kept.get(name, {}).get("words", "")))
             ]
-        for number in (match.group() for line in words for match in _FLOAT.finditer(line)):
+        for number in (match.group() for text in words for match in _FLOAT.finditer(text)):
             if number not in code:
                 yield number
                 break
