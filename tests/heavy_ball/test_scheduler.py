@@ -496,8 +496,10 @@ def test_rmsprop_that_has_taken_steps_without_momentum_is_refused() -> None:
 def test_rmsprop_with_a_momentum_is_taken_on_after_steps() -> None:
     optimizer = RMSprop([weight()], momentum=0.5)
     pull(optimizer)
-    ScaledMomentum(optimizer)
+    scaled = ScaledMomentum(optimizer)
     pull(optimizer)
+    assert momenta(optimizer) == scaled.get_last_momentum()
+    assert momenta(optimizer) != [0.0]
 
 
 def test_dampening_is_refused() -> None:
