@@ -100,7 +100,8 @@ def run(
         ),
     ] = None,
     settings: Annotated[
-        Path | None, typer.Option("--set", metavar="FILE.yml", help="Parameters from a YAML file.")
+        list[Path] | None,
+        typer.Option("--set", metavar="FILE.yml", help="Parameters from a YAML file."),
     ] = None,
     profile: Annotated[
         str | None, typer.Option(help="smoke, laptop (what the book publishes) or paper.")
@@ -124,8 +125,8 @@ def run(
     project = Project.find()
     found = project.chapter(chapter)
     named = "laptop" if profile is None else profile
-    changed = sources.settings(sources.read(found), named, _given(parameter or [], settings))
-    own = bool(parameter) or any(given is not None for given in (settings, profile, output))
+    changed = sources.settings(sources.read(found), named, _given(parameter or [], settings or []))
+    own = bool(parameter or settings) or profile is not None or output is not None
     if output is None and own:
         target = project.build / "runs" / execute.own_name(found, changed, named)
     else:
@@ -333,21 +334,29 @@ def data_get(
     datasets.get(name, out)
 
 
-def _given(pairs: list[str], file: Path | None) -> dict[str, Any]:
+def _given(pairs: list[str], files: list[Path]) -> dict[str, Any]:
+    """What was typed, and else what files say."""
     from flatter_lib.publish import sources
 
-    values: dict[str, Any] = {}
-    if file is not None:
+    kept: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
+    for file in files:
         try:
-            values |= sources.given(file)
+            _add(kept, sources.given(file), str(file))
         except BookError as error:
             raise BookError(f"--set {error}") from None
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise BookError(f"-p {pair}: write -p NAME=VALUE")
-        values[name.strip()] = value
-    return values
+        _add(typed, {name.strip(): value}, f"-p {pair}")
+    return kept | typed
+
+
+def _add(values: dict[str, Any], more: dict[str, Any], where: str) -> None:
+    if again := [name for name in more if name in values]:
+        raise BookError(f"{where}: {again[0]} is given twice: keep one")
+    values |= more
 
 
 def _checked(project: Project, output: Path, force: bool) -> Path:

@@ -14,12 +14,14 @@ from typing import Any
 import yaml
 
 from flatter_lib.claims import UNTESTED, band, verdict
-from flatter_lib.publish import twins
+from flatter_lib.publish import sources, twins
 from flatter_lib.publish.project import BookError, Chapter, Project
 from flatter_lib.values import Estimate, Value, number_of, written
 
 REQUIRED = ("id", "paper", "place", "statement")
 OPTIONAL = ("measured", "expect", "caveat", "untested")
+#: How a claim's ``expect`` is written.
+BANDS = "{equals: x, tolerance: t}, {at_most: x}, {at_least: x} or {between: [a, b]}"
 #: Any of these in a row's ``where`` says how large the sample was.
 SAMPLE_SIZES = (
     "runs",
@@ -168,9 +170,13 @@ def _entry(claim: Claim, row: Row | None) -> Entry:
 
 def _claims(path: Path) -> Iterator[Claim]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        problem = next(sources.surprises(yaml.compose(text, yaml.SafeLoader)), "")
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BookError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from error
+    if problem:
+        raise BookError(f"{path.name}: {problem}")
     for item in content if isinstance(content, list) else [content] if content else []:
         if not isinstance(item, dict):
             raise BookError(f"{path.name}: every item is a claim with {', '.join(REQUIRED)}")
@@ -190,8 +196,10 @@ def _claims(path: Path) -> Iterator[Claim]:
             )
         if item.get("expect"):
             try:
-                band(dict(item["expect"]))
-            except (ValueError, TypeError) as error:
+                if not isinstance(item["expect"], dict):
+                    raise ValueError(f"expect: {item['expect']} is no band: {BANDS}")
+                band(item["expect"])
+            except ValueError as error:
                 raise BookError(f"{path.name}: claim {name}: {error}") from None
         yield Claim(**item, file=path.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import math
 import re
 import textwrap
@@ -180,11 +181,15 @@ def given(file: Path) -> dict[str, Any]:
         BookError: if it cannot be read, or is no list of names with values.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)
+        text = file.read_text(encoding="utf-8")
+        content = yaml.load(text, yaml.BaseLoader)
+        problem = next(surprises(yaml.compose(text, yaml.BaseLoader)), "")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise BookError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise BookError(f"{file}: write one `name: value` a line")
+    if problem:
+        raise BookError(f"{file}: {problem}")
     return {str(name): value for name, value in content.items()}
 
 
@@ -212,21 +217,21 @@ def _odd_front_matter(text: str) -> Iterator[str]:
     profiles = ours.get("profiles", {})
     if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
         yield f"`profiles: {profiles}`: write each as `smoke: {{name: value}}`"
-    for written, meant in (
-        _surprises(yaml.load(text, yaml.BaseLoader)["flatter"], ours) if ours else ()
-    ):
-        yield f"`{written}` would be read as {meant!r}: write numbers in decimal, finite, and quote a text"
+    yield from surprises(yaml.compose(text, yaml.SafeLoader))
 
 
-def _surprises(written: Any, meant: Any) -> Iterator[tuple[str, Any]]:
-    """The scalars that YAML takes for something else than they look like: ``010``, ``1:30``, ``yes``, ``.inf``."""
-    if isinstance(meant, dict):
-        written, meant = [*written, *written.values()], [*meant, *meant.values()]
-    if isinstance(meant, list):
-        for pair in zip(written, meant, strict=True):
-            yield from _surprises(*pair)
-    elif not isinstance(meant, str) and not _PLAIN.fullmatch(written):
-        yield written, meant
+def surprises(node: yaml.Node | None) -> Iterator[str]:
+    """What YAML takes for something else than it looks like: ``010``, ``1:30``, ``yes``, a name given twice."""
+    if isinstance(node, yaml.MappingNode):
+        names = [name.value for name, _ in node.value]
+        yield from (f"`{n}` is given twice: keep one" for n in names[1:] if names.count(n) > 1)
+    if isinstance(node, yaml.CollectionNode):
+        parts = node.value if isinstance(node, yaml.SequenceNode) else itertools.chain(*node.value)
+        for part in parts:
+            yield from surprises(part)
+    elif node and not node.tag.endswith(":str") and not _PLAIN.fullmatch(node.value):
+        meant = yaml.SafeLoader("").construct_object(node)
+        yield f"`{node.value}` would be read as {meant!r}: write numbers in decimal, finite, and quote a text"
 
 
 def _brief(parameter: Parameter) -> str:

@@ -63,11 +63,11 @@ def sweep(
     with _errors():
         found = experiment.find(name)
         records = Store(_folder(store, profile), name)
+        display = Display(err)
+        pool = _pool(workers, scheduler, display)
         if dry_run:
             _list(out, driver.plan(found, profile, records, renew), workers)
             return
-        display = Display(err)
-        pool = _pool(workers, scheduler, display)
         report = driver.sweep(found, profile, records, pool, display, renew)
     _say(out, err, report, records.path)
     if report.failures:

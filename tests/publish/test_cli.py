@@ -121,6 +121,12 @@ LISTING = [
         ("run toy -p rates=1", "rates=1: rates takes a value of type list[float], like [0.1, 0.2]"),
         ("run toy -p runs", "-p runs: write -p NAME=VALUE"),
         ("run toy -p =3", "-p =3: write -p NAME=VALUE"),
+        ("run toy -p runs=3 -p runs=5", "-p runs=5: runs is given twice: keep one"),
+        ("run toy --set two.yml", "--set two.yml: `runs` is given twice: keep one"),
+        (
+            "run toy --set true.yml --set octal.yml",
+            "--set octal.yml: runs is given twice: keep one",
+        ),
         ("run toy --set no.yml", "--set no.yml: cannot be read as YAML: [Errno 2] No such file"),
         ("run toy --set book", "--set book: cannot be read as YAML: [Errno 21] Is a directory"),
         ("run toy --set bad.yml", "--set bad.yml: cannot be read as YAML: "),
@@ -165,6 +171,7 @@ def test_wrong_input_gets_one_clear_line_and_status_2(
         "null.yml": "runs:",
         "true.yml": "runs: true",
         "octal.yml": "runs: 010",
+        "two.yml": "runs: 3\nruns: 5",
         "there.ipynb": "mine",
         "own.values.json": "mine",
     }.items():
@@ -326,7 +333,7 @@ def test_run_as_published_refreshes_the_published_twin(
         (["--profile", "laptop"], {}, "toy--laptop"),
         (["--set", "empty.yml"], {}, "toy--laptop"),
         (["-p", "name = a=b "], {"name": " a=b "}, "toy--laptop--name=a=b"),
-        (["-p", "runs=3", "-p", "runs=5"], {"runs": 5}, "toy--laptop--runs=5"),
+        (["--set", "loud.yml", "--set", "empty.yml"], {"loud": True}, "toy--laptop--loud=True"),
     ],
 )  # fmt: skip
 def test_run_with_anything_else_writes_a_run_of_ones_own(
@@ -339,6 +346,7 @@ def test_run_with_anything_else_writes_a_run_of_ones_own(
 ) -> None:
     (published.root / "own.yml").write_text("runs: 4\nrate: '1e-2'\n")
     (published.root / "empty.yml").write_text("{}\n")
+    (published.root / "loud.yml").write_text("loud: true\n")
     before = contents(published.book)
     done = flatter("run", "toy", *given)
     target = published.build / "runs" / f"{name}.ipynb"

@@ -214,14 +214,14 @@ def test_every_problem_is_reported(
         ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is none of equals"),
         ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is none of equals"),
         ({"expect": {"at_most": "many"}}, "claim toy: expect: {'at_most': 'many'} is none of"),
-        ({"expect": {"at_most": float("nan")}}, "claim toy: expect: {'at_most': nan} is none of"),
+        ({"expect": {"at_most": float("nan")}}, "`.nan` would be read as nan: write numbers"),
         ({"id": [1]}, "claim [1]: id must be a text"),
         (
             {"expect": None, "measured": None, "untested": True},
             "claim toy: untested must be a text",
         ),
-        ({"expect": 0.5}, "claim toy: "),
-        ({"expect": [0.5, 1.0]}, "claim toy: "),
+        ({"expect": 0.5}, "claim toy: expect: 0.5 is no band: {equals: x, tolerance: t}, {at_most"),
+        ({"expect": [1]}, "claim toy: expect: [1] is no band: {equals: x, tolerance: t}, {at_most"),
     ],
 )
 def test_a_malformed_claim_is_named_with_its_file(
@@ -234,7 +234,25 @@ def test_a_malformed_claim_is_named_with_its_file(
     assert ledger.problems(project) == [str(refused.value)]
 
 
-@pytest.mark.parametrize("text", ["- id: [", "a: b: c", "\x00"])
+@pytest.mark.parametrize(
+    ("band", "said"),
+    [
+        ("{at_most: 010}", "`010` would be read as 8: write numbers in decimal"),
+        ("{between: [1, 2:30]}", "`2:30` would be read as 150: "),
+        ("{at_most: yes}", "`yes` would be read as True: "),
+        ("{at_most: 1, at_most: 2}", "`at_most` is given twice: keep one"),
+        ("{at_most: 1e-3}", "claim toy: expect: {'at_most': '1e-3'} is none of "),
+    ],
+)
+def test_a_band_is_what_it_looks_like(
+    project: Project, edit: Callable[..., None], band: str, said: str
+) -> None:
+    edit(project.claims / "toy.yml", "{equals: 1.0, tolerance: 0.5}", band)
+    (problem,) = ledger.problems(project)
+    assert problem.startswith(f"toy.yml: {said}")
+
+
+@pytest.mark.parametrize("text", ["- id: [", "a: b: c", "\x00", "- 2001-99-99"])
 def test_a_file_that_is_no_yaml_is_named_in_one_line(project: Project, text: str) -> None:
     (project.claims / "toy.yml").write_text(text)
     with pytest.raises(BookError, match=r"^toy\.yml: not YAML: ") as refused:

@@ -311,6 +311,7 @@ def test_a_source_that_cannot_be_read_is_named(
         ("flatter: {profiles: {smoke: {runs: 010}}}", "`010` would be read as 8: write numbers in decimal"),
         ("flatter: {profiles: {smoke: {rates: [1, 1:30]}}}", "`1:30` would be read as 90"),
         ("flatter: {profiles: {smoke: {loud: yes}}}", "`yes` would be read as True"),
+        ("flatter: {profiles: {smoke: {runs: 2, runs: 3}}}", "`runs` is given twice: keep one"),
         ("flatter: {profiles: {on: {}}}", "`on` would be read as True"),
         ("flatter: {profiles: {smoke: {rate: .inf}}}", "`.inf` would be read as inf"),
         ("flatter: {profiles: {smoke: {name: 2001-01-01}}}", "`2001-01-01` would be read as datetime"),

@@ -126,8 +126,9 @@ def test_wrong_input(here: Path) -> None:
     with pytest.raises(BookError, match="no profile 'big'; there are smoke, laptop, paper"):
         sweeping.sweep("laboratory.runs", "big", store=here)
     for address in ("here", "foo://x:1", "tls://127.0.0.1:1", "tcp://x"):
-        with pytest.raises(BookError, match=f"--scheduler {address}: write it as `dask scheduler`"):
-            sweeping.sweep("laboratory.runs", "smoke", scheduler=address, store=here)
+        for dry_run in (False, True):
+            with pytest.raises(BookError, match=f"--scheduler {address}: write it as `dask sched"):
+                sweeping.sweep("laboratory.runs", scheduler=address, dry_run=dry_run, store=here)
     (here.parent / "laboratory" / "runs.py").write_text("1 / 0")
     sys.modules.pop("laboratory.runs")
     with pytest.raises(FailedError, match=r"laboratory\.runs cannot be imported: ZeroDivisionErr"):
