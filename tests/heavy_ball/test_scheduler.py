@@ -345,8 +345,10 @@ class Run:
     """A network in training, all of whose state can be saved."""
 
     def __init__(self, optimizer: Callable[[Any], Optimizer], prefactor: Any) -> None:
-        torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+        generator = torch.Generator().manual_seed(0)
+        for p in self.model.parameters():
+            nn.init.uniform_(p, -0.5, 0.5, generator=generator)
         self.optimizer = optimizer(self.model)
         self.schedule = warmup_and_cosine(self.optimizer)
         self.scheduler = ScaledMomentum(self.optimizer, prefactor)
@@ -419,8 +421,12 @@ def test_a_state_that_was_saved_does_not_move_on() -> None:
 
 def test_in_a_loop_with_torchvisions_resnet() -> None:
     def train(scaled: bool) -> tuple[list[torch.Tensor], list[float]]:
-        torch.manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         model = resnet18(weights=None, num_classes=4)
+        nn.init.zeros_(model.fc.bias)
+        for p in model.parameters():
+            if p.ndim > 1:
+                nn.init.kaiming_normal_(p, generator=generator)
         criterion = nn.CrossEntropyLoss()
         optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
         warmup = LinearLR(optimizer, start_factor=0.1, total_iters=3)
@@ -433,7 +439,8 @@ def test_in_a_loop_with_torchvisions_resnet() -> None:
                     optimizer.param_groups[0]["lr"] / 0.05
                 ) ** (2 / 3)
             used += momenta(optimizer)
-            images, labels = torch.randn(4, 3, 32, 32), torch.randint(4, (4,))
+            images = torch.randn(4, 3, 32, 32, generator=generator)
+            labels = torch.randint(4, (4,), generator=generator)
             optimizer.zero_grad()
             criterion(model(images), labels).backward()
             optimizer.step()
