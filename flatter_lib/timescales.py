@@ -159,7 +159,7 @@ def bootstrap_power_law(
 
     Args:
         x: at least 3 positive numbers, not all equal, shape (n,).
-        samples: positive times of independent runs, shape (n, runs); NaN is a run that never arrived, infinitely late.
+        samples: times, from 0, of independent runs, shape (n, runs); NaN is a run that never arrived, infinitely late.
         generator: source of the resampling.
         statistic: maps an array to positive numbers along ``axis``, as ``np.median`` and ``np.mean`` do.
         resamples: how many refits.
@@ -169,7 +169,8 @@ def bootstrap_power_law(
 
     Raises:
         ValueError: for fewer than 3 points or 6 runs, shapes that do not fit, x not positive and finite or all equal,
-            fewer than 100 resamples, or a statistic, of the runs or of a resample, that is not positive and finite.
+            a time below 0, fewer than 100 resamples, or a statistic, of the runs or of a resample, that is not positive
+            and finite.
 
     Examples:
         >>> generator = np.random.default_rng(0)
@@ -187,7 +188,7 @@ def bootstrap_power_law(
             f"samples: must have shape ({log_x.size}, at least 6 runs), got {runs.shape}"
         )
     checks.count("resamples", resamples, 100)
-    runs = np.where(np.isnan(runs), np.inf, runs)
+    runs = checks.numbers("samples", np.where(np.isnan(runs), np.inf, runs), "[0, inf]")
     log_s = np.empty(log_x.size)
     log_resampled = np.empty((log_x.size, resamples))
     for i, row in enumerate(runs):

@@ -305,6 +305,7 @@ def test_bootstrap_says_where_too_many_runs_never_arrive() -> None:
         (ETA, np.ones((4, 5)), 100, r"^samples: must have shape \(4, at least 6 runs\)"),
         (ETA, np.ones(4), 100, r"^samples: must have shape \(4, at least 6 runs\)"),
         (ETA, np.zeros((4, 9)), 100, "^samples: at x=0.001 the statistic is not positive"),
+        (ETA, [[-1.0] + [1.0] * 8] * 4, 100, r"^samples: must be in \[0, inf\], got -1"),
         (ETA, np.ones((4, 9)), 99, "^resamples: must be an integer from 100, got 99"),
         (-ETA, np.ones((4, 9)), 100, r"^x: must be in \(0, inf\)"),
     ],
