@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from flatter_lib.vision.ensemble import Ensemble
 from flatter_lib.vision.networks import MLP, flatten
+from flatter_lib.vision.objective import half_squared_error
 from flatter_lib.vision.residual import ResNet18
-from flatter_lib.vision.train import Training, half_squared_error
+from flatter_lib.vision.train import Training
 
 LR, MOMENTUM, NOISE = 0.005, 0.9, 0.5
 IMAGES = 1024

@@ -114,6 +114,18 @@ def one_of(name: str, value: Name, allowed: Iterable[Name]) -> Name:
     return value
 
 
+def function(name: str, value: object, what: str) -> None:
+    """Something to call; ``what`` says of which arguments, and which there are.
+
+    Examples:
+        >>> function("loss", "mse", "a function of outputs and targets such as half_squared_error")
+        Traceback (most recent call last):
+        ValueError: loss: must be a function of outputs and targets such as half_squared_error, got 'mse'
+    """
+    if not callable(value):
+        raise ValueError(f"{name}: must be {what}, got {_shown(value)}")
+
+
 def distinct(name: str, values: Iterable[Hashable]) -> None:
     """No value twice."""
     twice = [value for value, times in Counter(values).items() if times > 1]

@@ -450,7 +450,7 @@ def _look(
 
     from flatter_lib.curvature import gauss_newton_trace_estimate
     from flatter_lib.vision.measure import CHUNK, mean_loss, weights_of
-    from flatter_lib.vision.train import half_squared_error
+    from flatter_lib.vision.objective import half_squared_error
 
     seen = data.x[: c.seen_images]
     # Gradients of filters in this format are rows, which the estimate wants.

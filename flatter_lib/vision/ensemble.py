@@ -16,6 +16,7 @@ targets and B images are drawn with replacement, that noise has mean zero and th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,7 @@ from torch.func import grad_and_value, vmap
 
 from flatter_lib import checks
 from flatter_lib.vision.checks import rows, seeded
-from flatter_lib.vision.label_noise import LabelNoise
+from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
 
@@ -97,7 +98,10 @@ class Ensemble:
             raise ValueError(f"weights: must have shape (runs, {P}), got {tuple(weights.shape)}")
         if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
             raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
-        checks.one_of("noise", noise, ("additive", "flip"))
+        checks.one_of("noise", noise, KINDS)
+        objective: Loss = partial(squared_loss, network) if loss is None else loss
+        what = "None for squared_loss, or a function of parameters, inputs and targets"
+        checks.function("loss", objective, what)
         self.weights = weights.detach().clone()
         self.velocity = torch.zeros_like(self.weights)
         self.average = self.weights.clone()
@@ -120,7 +124,6 @@ class Ensemble:
                 f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
             )
         self._limit = checks.number("limit", limit, "(0, inf]")
-        objective: Loss = loss or (lambda *arguments: squared_loss(network, *arguments))
         self._gradient = vmap(
             grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
             in_dims=(0, None if batch is None else 0, 0 if drawing else None),

@@ -18,6 +18,8 @@ from torch.nn.functional import one_hot
 from flatter_lib import checks
 from flatter_lib.vision.checks import seeded
 
+KINDS = ("additive", "flip")
+
 
 @dataclass(frozen=True)
 class LabelNoise:
@@ -46,7 +48,7 @@ class LabelNoise:
     centred: bool = True
 
     def __post_init__(self) -> None:
-        checks.one_of("kind", self.kind, ("additive", "flip"))
+        checks.one_of("kind", self.kind, KINDS)
         interval = "[0, 1)" if self.kind == "flip" else "[0, inf)"
         checks.number("strength", self.strength, interval)
 

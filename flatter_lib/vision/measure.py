@@ -9,19 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from flatter_lib import checks
 from flatter_lib.curvature import (
     TraceEstimate,
     gauss_newton_top_eigenvalue,
     gauss_newton_trace_estimate,
-    hutchinson_trace,
 )
 from flatter_lib.vision.checks import alike, classes
 from flatter_lib.vision.inputs import Inputs
-from flatter_lib.vision.networks import flatten, unflatten
-from flatter_lib.vision.train import Loss, half_squared_error
+from flatter_lib.vision.objective import half_squared_error
+from flatter_lib.vision.train import Loss
 
 #: Images that pass through a network together.
 CHUNK = 256
@@ -97,39 +95,6 @@ def accuracy(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """
     classes("labels", labels, inputs)
     return int((_outputs(network, inputs).argmax(-1) == labels).sum()) / len(inputs)
-
-
-def hessian_trace(
-    network: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
-    *,
-    probes: int,
-    generator: np.random.Generator,
-    loss: Loss = half_squared_error,
-) -> TraceEstimate:
-    """Tr H of any loss at the network's weights, by Hutchinson; in evaluation mode.
-
-    Args:
-        network: its weights are where the trace is taken.
-        inputs: (n, ...).
-        targets: (n, K).
-        probes: random vectors, at least 2; each costs two backward passes.
-        generator: of the vectors.
-        loss: of outputs and targets.
-
-    Raises:
-        ValueError: for fewer than 2 probes, no inputs, or targets of another shape than the outputs.
-    """
-    checks.count("inputs", len(inputs))
-
-    def of(w: Tensor) -> Tensor:
-        outputs = functional_call(network, unflatten(network, w), (inputs,))
-        alike("targets", targets, outputs)
-        return loss(outputs, targets)
-
-    with _evaluated(network):
-        return hutchinson_trace(of, flatten(network), probes=probes, generator=generator, chunk=1)
 
 
 def look(

@@ -21,8 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from flatter_lib import checks
 from flatter_lib.vision import checkpoint
 from flatter_lib.vision.checks import alike, rows, seeded
-from flatter_lib.vision.label_noise import LabelNoise
-from flatter_lib.vision.objective import half_squared_error as half_squared_error
+from flatter_lib.vision.label_noise import KINDS, LabelNoise
+from flatter_lib.vision.objective import half_squared_error
 from flatter_lib.vision.residual import LEAST_CHANNELS, narrow
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -60,9 +60,10 @@ class Training:
         limit: a loss on a minibatch above it counts as divergence.
 
     Raises:
-        ValueError: if there are not as many targets as inputs, they are not finite, a number is out of its range, there
-            is no generator, flips meet targets that are not one-hot, the optimizer moves something else, or the
-            network is channels last where it must not be (`flatter_lib.vision.residual.narrow`).
+        ValueError: if there are not as many targets as inputs, they or the weights are not finite, a number is out of
+            its range, there is no generator, the loss, noise or augment is no function, flips meet targets that are
+            not one-hot, the optimizer moves something else, or the network is channels last where it must not be
+            (`flatter_lib.vision.residual.narrow`).
 
     Examples:
         Four images of two pixels, the network linear:
@@ -99,8 +100,18 @@ class Training:
         checks.count("batch", batch)
         seeded("generator", generator)
         checks.one_of("precision", precision, (None, torch.bfloat16, torch.float16))
+        what = "a function such as half_squared_error or torch.nn.functional.cross_entropy"
+        checks.function("loss", loss, what)
+        if noise is not None:
+            what = f"None, a LabelNoise of kind {' or '.join(KINDS)}, or a function like it"
+            checks.function("noise", noise, what)
+        if augment is not None:
+            checks.function("augment", augment, "None, or a function such as crop_and_flip")
         if isinstance(noise, LabelNoise):
             noise.suits(targets)
+        for name, p in network.named_parameters():
+            if not bool(p.isfinite().all()):
+                raise ValueError(f"network: {name} must be finite at the start, and is not")
         own = set(network.parameters())
         if not {p for group in optimizer.param_groups for p in group["params"]} <= own:
             raise ValueError("optimizer: must be of this network's parameters, and has others")

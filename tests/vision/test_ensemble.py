@@ -356,6 +356,7 @@ def test_a_quantity_of_every_run() -> None:
         ),
         ({"batch": 4, "generators": [seeded()] * 2}, "generators: must be distinct"),
         ({"noise": "flips"}, "noise: must be one of additive, flip, got 'flips'"),
+        ({"loss": "mse"}, "loss: must be None for squared_loss, or a function of .* got 'mse'"),
         ({"noise": "flip", "label_noise": 1.0}, r"strength: must be in \[0, 1\), got 1"),
         ({"noise": "flip", "label_noise": 0.7}, "centred flips of 3 classes must be below 0.667"),
         ({"limit": math.nan}, r"limit: must be in \(0, inf\], got nan"),

@@ -15,8 +15,9 @@ from flatter_lib.vision.augment import crop_and_flip
 from flatter_lib.vision.checkpoint import CheckpointError, load_network
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP
+from flatter_lib.vision.objective import half_squared_error
 from flatter_lib.vision.residual import Pointwise, ResNet18
-from flatter_lib.vision.train import Training, half_squared_error
+from flatter_lib.vision.train import Training
 
 IMAGES, CLASSES = 12, 4
 
@@ -227,6 +228,12 @@ def test_compiled_it_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> No
         ({"generator": None}, "generator: must be a torch.Generator on the CPU, got NoneType"),
         ({"limit": torch.nan}, r"limit: must be in \(0, inf\], got nan"),
         ({"precision": torch.float64}, "precision: must be one of None, torch.bfloat16"),
+        (
+            {"noise": "flips"},
+            "noise: must be None, a LabelNoise of kind additive or flip, .* got 'flips'",
+        ),
+        ({"loss": "mse"}, "loss: must be a function such as half_squared_error or .* got 'mse'"),
+        ({"augment": 3}, "augment: must be None, or a function such as crop_and_flip, got 3"),
         ({"noise": LabelNoise("flip", 0.2)}, "targets: must be one-hot for flips"),
         (
             {"optimizer": torch.optim.SGD(nn.Linear(6, CLASSES).parameters(), lr=0.1)},
@@ -242,6 +249,17 @@ def test_what_cannot_be_trained(changed: dict[str, Any], message: str) -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         Training(network, **(arguments | changed))
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, -torch.inf])
+def test_weights_to_start_from_that_are_no_numbers_are_refused(wrong: float) -> None:
+    network = mlp()
+    with torch.no_grad():
+        network[2].bias[1] = wrong  # type: ignore[operator]
+    with pytest.raises(
+        ValueError, match=r"^network: 2.bias must be finite at the start, and is not$"
+    ):
+        training(network, *images(6, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5])
