@@ -55,21 +55,19 @@ def record(
     """
     if not isinstance(claim_id, str) or not claim_id.strip():
         raise ValueError(f"claim_id: the id of a claim in the ledger, got {claim_id!r}")
-    if (low is None) != (high is None):
-        raise ValueError(
-            f"claim {claim_id!r}: give both ends of the interval, or neither if the value is exact"
-        )
-    numbers = [float(number) for number in (value if isinstance(value, Below) else [value])]
-    numbers += [float(end) for end in (low, high) if end is not None]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"claim {claim_id!r}: finite numbers, got {numbers}")
-    if len(numbers) == 3:
-        measured: Estimate | Below | float = Estimate(*numbers)
-        if not numbers[1] <= numbers[0] <= numbers[2]:
-            raise ValueError(f"claim {claim_id!r}: [{low}, {high}] does not hold the value {value}")
-    else:
-        measured = value if isinstance(value, Below) else numbers[0]
-    kept = estimate(claim_id, measured, holds) | {"where": _plain(where)}
+    if (low is None) != (high is None) or (isinstance(value, Below) and low is not None):
+        raise ValueError(f"claim {claim_id!r}: give both ends of the interval, or neither")
+    try:
+        if isinstance(value, Below):
+            measured: Estimate | Below | float = value
+        elif low is None or high is None:
+            measured = Estimate(value, value, value).value
+        else:
+            measured = Estimate(value, low, high)
+        circumstances = {name: _plain(name, said) for name, said in where.items()}
+    except ValueError as error:
+        raise ValueError(f"claim {claim_id!r}: {error}") from None
+    kept = estimate(claim_id, measured, holds) | {"where": circumstances}
     emit({"text/plain": line(kept)}, {"role": "claim", "values": [kept]})
 
 
@@ -80,12 +78,14 @@ def line(value: Value) -> str:
     return f"claim {value['name']}: {written(value)} ({', '.join(['exact'] * exact + notes)})"
 
 
-def _plain(where: Mapping[str, Any]) -> dict[str, Any]:
-    """What JSON can hold of the circumstances."""
-    plain = {
-        name: value.item() if hasattr(value, "item") else value for name, value in where.items()
-    }
-    return {n: v if isinstance(v, str | int | float | None) else str(v) for n, v in plain.items()}
+def _plain(name: str, said: Any) -> str | int | float | None:
+    """What JSON can hold of a circumstance."""
+    said = said.item() if hasattr(said, "item") else said
+    if isinstance(said, float):
+        if not math.isfinite(said):
+            raise ValueError(f"{name}: a finite number, got {said}")
+        return float(f"{said:.6g}")
+    return said if isinstance(said, str | int | None) else str(said)
 
 
 REPRODUCED = "reproduced"

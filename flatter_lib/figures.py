@@ -76,13 +76,13 @@ def show(
         figure: the figure.
         data: the drawn numbers by name, each an array of at most two dimensions.
         rtol: relative tolerance within which a re-execution must give these numbers again.
-        atol: absolute tolerance, added to the relative one.
+        atol: absolute tolerance, added to the relative one; less than what the numbers span, unless they are equal.
         holds: the tolerances of those that hold otherwise. In distribution, an array has rows of a value and the two
             ends of its interval.
 
     Raises:
-        ValueError: if there are no numbers, an array has more than two dimensions, a tolerance is no number of its
-            range, or names what is not drawn.
+        ValueError: if there are no numbers, an array has more than two dimensions or no such rows, or a tolerance is
+            no number of its range, allows any curve, or names what is not drawn.
 
     Examples:
         >>> import matplotlib

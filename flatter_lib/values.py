@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, NamedTuple
@@ -36,7 +36,6 @@ DIGITS = 12
 #: The prefix under which a page finds what was glued and not shown in place.
 _GLUED = "application/papermill.record/text/plain"
 _SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?z?#?0?\d*[,_]?(?:\.(?P<digits>\d+))?(?P<kind>[a-zA-Z%]?)")
-
 _POWER = re.compile(r"(?<=\d)e([-+]?\d+)")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -84,19 +83,29 @@ def absolute(atol: float, *, rtol: float = 0.0, share: float = 1.0) -> Tolerance
     return Tolerance("absolute", rtol=rtol, atol=atol, share=share)
 
 
-class Estimate(NamedTuple):
+class Estimate(NamedTuple("_Three", [("value", float), ("low", float), ("high", float)])):
     """A number with its 95 % interval, which formats as one thing.
 
     Without a format it is written to two digits of the interval's width.
+
+    Raises:
+        ValueError: unless, to 12 digits, low <= value <= high are finite.
 
     Examples:
         >>> f"{Estimate(0.6671, 0.6512, 0.6831)}", f"{Estimate(0.6671, 0.6512, 0.6831):.1f}"
         ('0.667 [0.651, 0.683]', '0.7 [0.7, 0.7]')
     """
 
-    value: float
-    low: float
-    high: float
+    __slots__ = ()
+
+    def __new__(cls, value: float, low: float, high: float) -> Estimate:
+        """Round and check the three numbers."""
+        made = super().__new__(cls, *(_rounded(float(n), DIGITS) for n in (value, low, high)))
+        if not -math.inf < made.low <= made.value <= made.high < math.inf:
+            raise ValueError(
+                f"value, low, high: finite, and low <= value <= high, got {value}, {low}, {high}"
+            )
+        return made
 
     def __format__(self, spec: str) -> str:
         spec = spec or self.spec
@@ -125,12 +134,14 @@ def below(value: float, bound: float) -> Below:
     """A number that is zero but for rounding.
 
     Raises:
-        ValueError: if its size is not below the bound.
+        ValueError: if its size is not below the bound, or the bound is above 1e-3 and so of no zero.
 
     Examples:
         >>> f"off by {below(-3e-16, 1e-12)}"
         'off by below 1e-12'
     """
+    if not 0 < bound <= 1e-3:
+        raise ValueError(f"bound: above 0 and at most 0.001, got {bound}")
     if not abs(value) < bound:
         raise ValueError(f"value: a size below {bound:g}, got {value:g}")
     return Below(float(bound))
@@ -145,7 +156,7 @@ class Text:
     units: tuple[float, ...]
 
     def __str__(self) -> str:
-        return _written(self.words, self.numbers)
+        return self.words.format(*self.numbers)
 
 
 def text(words: str, *numbers: Any) -> Text:
@@ -158,7 +169,7 @@ def text(words: str, *numbers: Any) -> Text:
         numbers: one for each ``{}``.
 
     Raises:
-        ValueError: if a float has no format, or the words have no room for all numbers.
+        ValueError: if a float has no format, a number is NaN or has over 53 bits, or numbers and places differ.
 
     Examples:
         >>> str(text("{:.2f} times, in {:,} runs: {:.1f}", Estimate(1.234, 1.1, 1.3), 4096, [0.25, 0.5]))
@@ -167,18 +178,13 @@ def text(words: str, *numbers: Any) -> Text:
     fields = [part for part in Formatter().parse(words) if part[1] is not None]
     if len(fields) != len(numbers) or any(name or change for _, name, _, change in fields):
         raise ValueError(f"words: one plain {{}} for each of {len(numbers)} numbers, got {words!r}")
-    made = ""
-    kept: list[Any] = []
-    units: list[float] = []
-    for (literal, name, spec, _), number in zip(
-        Formatter().parse(words), _with_end(words, numbers), strict=True
-    ):
-        made += literal.replace("{", "{{").replace("}", "}}")
-        if name is None:
-            continue
-        piece = _piece(spec or "", number)
-        made, kept, units = made + piece.words, [*kept, *piece.numbers], [*units, *piece.units]
-    return Text(made, tuple(kept), tuple(units))
+    left = iter(numbers)
+    pieces: list[Text] = []
+    for literal, name, spec, _ in Formatter().parse(words):
+        pieces.append(_piece("", literal))
+        if name is not None:
+            pieces.append(_piece(spec or "", next(left)))
+    return _joined("", pieces)
 
 
 def say(*lines: Text | str, holds: Tolerance = PRINTED) -> None:
@@ -193,7 +199,7 @@ def say(*lines: Text | str, holds: Tolerance = PRINTED) -> None:
         decay 0.123
         in all
     """
-    value = _value(_joined(lines), holds)
+    value = _value(_joined("\n", (_piece("", line) for line in lines)), holds)
     emit({"text/plain": written(value)}, {"role": "line", "values": [value]})
 
 
@@ -206,10 +212,15 @@ def glue(name: str, words: str, *numbers: Any, holds: Tolerance = PRINTED) -> No
         numbers: see :func:`text`.
         holds: their tolerance.
 
+    Raises:
+        ValueError: if there is no name, or as :func:`text`.
+
     Examples:
         >>> glue("example-power", "{:.2f}", Estimate(0.667, 0.651, 0.683))
         example-power: 0.67 [0.65, 0.68]
     """
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"name: a name for the chapter's text, got {name!r}")
     value = _value(text(words, *numbers), holds) | {"name": name}
     shown = in_prose(written(value))
     mark = {"role": "glue", "values": [value]}
@@ -229,18 +240,30 @@ def in_prose(text: str) -> str:
 
 def written(value: Value) -> str:
     """What the page shows of a value that is a text."""
-    return _written(str(value["words"]), _revived(value["numbers"]))
+    return str(value["words"]).format(*_revived(value["numbers"]))
 
 
 def column(name: str, numbers: Any, holds: Tolerance) -> Value:
     """The numbers of one curve or table behind a figure, at most two dimensions, as a value.
 
     Raises:
-        ValueError: if they have more than two dimensions.
+        ValueError: if they have more than two dimensions, differ by no more than their absolute tolerance, or hold in
+            distribution but are no rows of a value and its interval.
     """
     array = np.asarray(numbers, dtype=np.float64)
     if array.ndim > 2:
         raise ValueError(f"data[{name!r}]: at most two dimensions, got {array.ndim}")
+    if holds == IN_DISTRIBUTION and not (
+        array.ndim == 2
+        and array.shape[1] == 3
+        and np.isfinite(array).all()
+        and (np.diff(array[:, [1, 0, 2]]) >= 0).all()
+    ):
+        raise ValueError(f"data[{name!r}]: rows of value, low, high, finite, low <= value <= high")
+    finite = array[np.isfinite(array)]
+    span = np.ptp(finite) if finite.size else 0.0
+    if 0 < span <= holds.atol:
+        raise ValueError(f"data[{name!r}]: it spans {span:.3g}; atol, {holds.atol:g}, must be less")
     return {"name": name, "numbers": _plain(np.atleast_1d(array), 8)} | _declared(holds)
 
 
@@ -276,10 +299,10 @@ def differences(name: str, published: Value | None, fresh: Value | None) -> list
         >>> differences("x", old, _value(text("{:.2f} steps", 1.24), PRINTED))
         ['x: 1 of 1 numbers beyond 0.005; the worst, 1.2341 published, is 1.24']
     """
-    if published is None or fresh is None:
-        return [
-            f"{name}: {'is not among the published values' if published is None else 'is gone'}"
-        ]
+    if published is None:
+        return [f"{name}: is not among the published values"]
+    if fresh is None:
+        return [f"{name}: is gone"]
     declared = ["role", "name", "kind", "rtol", "share", "words", "bound", "where"]
     # What a printed digit holds to follows from the number.
     for part in declared if published.get("kind") == PRINTED.kind else [*declared, "atol"]:
@@ -293,8 +316,10 @@ def differences(name: str, published: Value | None, fresh: Value | None) -> list
 
 
 def _apart(name: str, published: Sequence[Any], fresh: Sequence[Any]) -> list[str]:
+    if len(published) != len(fresh):
+        return [f"{name}: {len(published)} intervals published, {len(fresh)} now"]
     for old, new in zip(_revived(published), _revived(fresh), strict=True):
-        if isinstance(old, Estimate) and (old.low > new.high or new.low > old.high):
+        if not (old.low <= new.high and new.low <= old.high):
             return [f"{name}: the interval {old:.4g} published and {new:.4g} now do not overlap"]
     return []
 
@@ -310,7 +335,8 @@ def _beyond(name: str, published: Value, fresh: Value) -> list[str]:
     limits = _flat(atol) if isinstance(atol, list) else np.full(before.shape, float(atol))
     with np.errstate(all="ignore"):
         away = ~np.isclose(after, before, rtol=rtol, atol=limits, equal_nan=True)
-        if away.sum() <= (1 - published.get("share", 1.0)) * away.size:
+        few = away.sum() <= (1 - published.get("share", 1.0)) * away.size
+        if few and np.array_equal(np.isnan(before), np.isnan(after)):
             return []
         gap = np.abs(after - before) / np.maximum(np.abs(before), np.finfo(np.float64).tiny)
     worst = int(np.argmax(np.where(away, np.nan_to_num(gap, nan=np.inf), -1)))
@@ -359,52 +385,40 @@ def _value(made: Text, holds: Tolerance) -> Value:
 
 
 def _declared(holds: Tolerance) -> Value:
-    declared = {"kind": holds.kind, "rtol": holds.rtol, "atol": holds.atol, "share": holds.share}
-    usual = {"rtol": 0.0, "atol": 0.0, "share": 1.0}
-    return {name: value for name, value in declared.items() if value != usual.get(name)}
+    return {n: v for n, v in vars(holds).items() if v != getattr(Tolerance, n, None)}
 
 
-def _joined(lines: Sequence[Text | str]) -> Text:
-    made = [line if isinstance(line, Text) else text("{}", line) for line in lines]
+def _joined(between: str, pieces: Iterable[Text]) -> Text:
+    made = list(pieces)
     return Text(
-        "\n".join(line.words for line in made),
-        tuple(number for line in made for number in line.numbers),
-        tuple(unit for line in made for unit in line.units),
+        between.join(piece.words for piece in made),
+        tuple(number for piece in made for number in piece.numbers),
+        tuple(unit for piece in made for unit in piece.units),
     )
 
 
 def _piece(spec: str, number: Any) -> Text:
     """One number with its format; what is compared word by word is taken into the words."""
+    if getattr(number, "ndim", None) == 0:
+        number = number.item()
     if isinstance(number, Text):
         return Text(_padded(number.words, str(number), spec), number.numbers, number.units)
-    if isinstance(number, str | bool | np.bool_ | Below):
-        said = f"{number:{spec}}" if isinstance(number, str) else str(number)
-        said = f"{number}" if isinstance(number, Below) else said
+    if isinstance(number, str | bool | Below):
+        said = str(number) if isinstance(number, bool) else f"{number:{spec}}"
         return Text(said.replace("{", "{{").replace("}", "}}"), (), ())
     if isinstance(number, Estimate):
-        number = Estimate(*(_rounded(float(part), DIGITS) for part in number))
         unit = max(_unit(spec or number.spec, part) for part in number)
         return Text(f"{{:{spec}}}" if spec else "{}", (number,), (unit,))
     if isinstance(number, Sequence | np.ndarray):
-        return _row(
-            spec, [item.item() if isinstance(item, np.generic) else item for item in number]
-        )
-    number = number.item() if hasattr(number, "item") else number
-    if not isinstance(number, int | float):
+        return _joined(", ", (_piece(spec, item) for item in number))
+    if not isinstance(number, int | float) or number != number:
         raise ValueError(f"numbers: a number, text or sequence of them, got {number!r}")
-    if not math.isfinite(number):
+    if isinstance(number, int) and number.bit_length() > 53:
+        raise ValueError(f"numbers: a whole number of 53 bits, got {number.bit_length()} bits")
+    if math.isinf(number):
         return Text(f"{number:{spec}}", (), ())
     number = number if isinstance(number, int) else _rounded(number, DIGITS)
     return Text(f"{{:{spec}}}", (number,), (_unit(spec, number),))
-
-
-def _row(spec: str, items: Sequence[Any]) -> Text:
-    pieces = [_piece(spec, item) for item in items]
-    return Text(
-        ", ".join(piece.words for piece in pieces),
-        tuple(number for piece in pieces for number in piece.numbers),
-        tuple(unit for piece in pieces for unit in piece.units),
-    )
 
 
 def _padded(words: str, said: str, spec: str) -> str:
@@ -433,17 +447,6 @@ def _unit(spec: str, number: float) -> float:
     if kind in ("e", "E"):
         return float(10.0 ** (magnitude - digits))
     return float(10.0 ** (magnitude - max(digits, 1) + 1))
-
-
-def _with_end(words: str, numbers: Sequence[Any]) -> Iterator[Any]:
-    """The numbers, with a place for the words after the last of them."""
-    left = iter(numbers)
-    for _, name, _, _ in Formatter().parse(words):
-        yield None if name is None else next(left)
-
-
-def _written(words: str, numbers: Sequence[Any]) -> str:
-    return words.format(*numbers)
 
 
 def _revived(numbers: Sequence[Any]) -> list[Any]:
@@ -480,8 +483,3 @@ def number_of(value: Value) -> Estimate | float:
     """The number of a value that :func:`estimate` made."""
     (number,) = _revived(value["numbers"]) or [value["bound"]]
     return number if isinstance(number, Estimate) else float(number)
-
-
-def by_name(values: Sequence[Value]) -> Mapping[str, Value]:
-    """Values by their names."""
-    return {str(value["name"]): value for value in values}

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import figures
 from flatter_lib.figures import PALETTE, show, use_style
-from flatter_lib.values import relative
+from flatter_lib.values import absolute, relative
 
 DIGITS = 8
 
@@ -133,6 +133,8 @@ def test_a_column_may_hold_otherwise(shown: Shown) -> None:
         ({"rtol": "1"}, "rtol: a number, got '1'"),
         ({"rtol": 1}, "rtol: less than 1, or no digit is held"),
         ({"atol": True}, "atol: a number, got True"),
+        ({"atol": 1}, "data\\['x'\\]: it spans 1; atol, 1, must be less"),
+        ({"holds": {"x": absolute(2)}}, "data\\['x'\\]: it spans 1; atol, 2, must be less"),
         ({"holds": {"z": relative(0.1)}}, "holds: 'z' is not among the numbers"),
     ],
 )
@@ -140,7 +142,7 @@ def test_a_tolerance_that_is_none_is_refused(
     shown: Shown, tolerance: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        show(drawn(), {"x": [1]}, **tolerance)
+        show(drawn(), {"x": [1, 2]}, **tolerance)
     assert shown == []
 
 

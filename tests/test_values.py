@@ -69,6 +69,7 @@ def said(shown: Shown, words: str, *numbers: Any, holds: Tolerance = PRINTED) ->
         ("{:>8}|{:<8}|", (text("{:.1f}", 2.0), text("{:.1f}", 3.0)), "     2.0|3.0     |"),
         ("{{}} {:.1f} {:d}", (math.inf, np.int64(3)), "{} inf 3"),
         ("{} {}", (True, np.bool_(False)), "True False"),
+        ("{:.1f} {} {}", (np.array(0.5), np.array(3), 2**53 - 1), f"0.5 3 {2**53 - 1}"),
         ("no number", (), "no number"),
     ],
 )
@@ -88,6 +89,10 @@ def test_a_text_is_written_as_its_format_says(
         ("{x:.2f}", (1.0,), "one plain {} for each of 1 numbers"),
         ("{!r}", (1.0,), "one plain {} for each of 1 numbers"),
         ("{}", (None,), "a number, text or sequence"),
+        ("{:.3f}", (math.nan,), "a number, text or sequence of them, got nan"),
+        ("{:.3f}", ([0.5, np.float64(math.nan)],), "a number, text or sequence of them, got nan"),
+        ("{}", (2**53,), "a whole number of 53 bits, got 54"),
+        ("{:.2e}", (-(10**400),), "a whole number of 53 bits, got 1329"),
     ],
 )
 def test_a_text_that_does_not_say_what_it_shows_is_refused(
@@ -138,6 +143,7 @@ def test_more_digits_than_hold_are_refused(shown: Shown, holds: Tolerance) -> No
         (absolute(0.5), 1.0, 1.49, True),
         (absolute(0.5), 1.0, 1.51, False),
         (absolute(0.5, rtol=0.1), 10.0, 11.4, True),
+        (absolute(0.1, share=0.5), 1.0, math.nan, False),
         (relative(1e-3), math.nan, math.nan, True),
         (relative(1e-3), math.nan, 1.0, False),
         (relative(1e-3), math.inf, math.inf, True),
@@ -148,7 +154,7 @@ def test_more_digits_than_hold_are_refused(shown: Shown, holds: Tolerance) -> No
 def test_a_column_is_held_within_its_tolerance(
     holds: Tolerance, old: float, new: float, same: bool
 ) -> None:
-    found = differences("x", column("x", [0.5, old], holds), column("x", [0.5, new], holds))
+    found = differences("x", column("x", [-9, old], holds), column("x", [-9, new], holds))
     assert found == [] if same else len(found) == 1
     if not same:
         assert found[0].startswith("x: 1 of 2 numbers beyond ")
@@ -218,6 +224,45 @@ def test_in_distribution_two_intervals_must_overlap(
     assert (differences("x", *rows) == []) == same
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [0.5, 0.4, 0.6],
+        [[0.5, 0.4]],
+        [[0.5, 0.4, 0.6, 0.7]],
+        [[0.5, 0.6, 0.7]],
+        [[0.5, 0.3, 0.4]],
+        [[math.nan, 0.4, 0.6]],
+        [[0.5, -math.inf, math.inf]],
+    ],
+)
+def test_in_distribution_a_column_has_rows_of_a_value_and_its_interval(rows: Any) -> None:
+    with pytest.raises(ValueError, match="data\\['x'\\]: rows of value, low, high, finite"):
+        column("x", rows, IN_DISTRIBUTION)
+
+
+def test_in_distribution_as_many_intervals_are_compared() -> None:
+    rows = [column("x", [[0.5, 0.4, 0.6]] * many, IN_DISTRIBUTION) for many in (2, 3)]
+    assert differences("x", *rows) == ["x: 2 intervals published, 3 now"]
+
+
+@pytest.mark.parametrize("numbers", [[1.0, 1.5], [math.nan, 1.0, math.inf, 1.2]])
+def test_a_tolerance_that_allows_any_curve_is_refused(numbers: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"it spans .*; atol, 0\.5, must be less"):
+        column("x", numbers, absolute(0.5))
+    assert column("x", [1.0, 1.0, math.nan], absolute(0.5))
+
+
+@pytest.mark.parametrize(
+    "three", [(1, 2, 3), (1, 0, 0.5), (math.nan, 0, 1), (0, -math.inf, 1), (0, 0, math.inf)]
+)
+def test_what_is_no_interval_is_refused(three: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="value, low, high: finite, and low <= value <= high, got"):
+        Estimate(*three)
+    third = 1 / 3
+    assert Estimate(third, third * (1 + 1e-15), third).value == 0.333333333333  # up to rounding
+
+
 def test_in_distribution_a_number_without_its_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="in distribution only an Estimate holds"):
         say(text("{:.2f}", 0.6), holds=IN_DISTRIBUTION)
@@ -270,6 +315,9 @@ def test_a_machine_zero_is_published_as_its_bound() -> None:
         with pytest.raises(ValueError, match="value: a size below 1e-12"):
             below(large, 1e-12)
     assert differences("x", old, estimate("x", below(0, 1e-10), PRINTED)) != []
+    for bound in (0, -1e-12, 0.002, math.nan):
+        with pytest.raises(ValueError, match="bound: above 0 and at most "):
+            below(0, bound)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +381,13 @@ def test_glue_shows_nothing_in_place_and_is_found_by_name(shown: Shown) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["", " ", None])
+def test_glue_without_a_name_is_refused(shown: Shown, name: Any) -> None:
+    with pytest.raises(ValueError, match="name: a name for the chapter's text"):
+        glue(name, "{:d}", 3)
+    assert shown == []
+
+
 def test_lines_are_one_output(shown: Shown) -> None:
     say(text("a {:.1f}", 0.5), "b {plain}", text("c {:d}", 3))
     ((data, mark, _),) = shown
@@ -363,4 +418,4 @@ def test_numbers_are_kept_to_twelve_digits_and_columns_to_eight() -> None:
     assert isinstance(made, Text)
     assert made.numbers == (0.333333333333,)
     assert column("x", [1 / 3], relative(1e-6))["numbers"] == [0.33333333]
-    assert isinstance(below(0, 1), Below)
+    assert isinstance(below(0, 1e-3), Below)

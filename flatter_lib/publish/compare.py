@@ -9,7 +9,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from flatter_lib import values
-from flatter_lib.publish import sources
+from flatter_lib.publish import sources, twins
 from flatter_lib.publish.twins import Values, figure_name
 from flatter_lib.values import IN_DISTRIBUTION, Value
 
@@ -42,7 +42,7 @@ def values_differences(
 
 def words_of(output: Any) -> list[str]:
     """The words of an output that must be the same: all that it shows, but for its values and pictures."""
-    if "flatter" in output.get("metadata", {}):
+    if twins.has_values(output):
         return []
     if output["output_type"] == "stream":
         return str(output["text"]).splitlines()

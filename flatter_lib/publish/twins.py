@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import nbformat
+import numpy as np
 from nbformat import NotebookNode
 
+from flatter_lib.claims import line
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter
-from flatter_lib.values import Value
+from flatter_lib.values import Value, differences, written
 
 #: Cell metadata that only says how or when a cell was run.
 RUN_METADATA = ("execution", "papermill")
@@ -58,11 +60,13 @@ def published_values(chapter: Chapter) -> Values:
         values = json.loads(chapter.values.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         values = None
-    if not isinstance(values, dict) or not all(_is_value(value) for value in values.values()):
-        raise BookError(
-            f"{chapter.slug}: its published values are missing or damaged: flatter run {chapter.slug}"
-        )
-    return values
+    what = "its published values are missing or damaged"
+    if isinstance(values, dict):
+        damaged = [name for name, value in values.items() if not _is_value(value)]
+        if not damaged:
+            return values
+        what = f"{damaged[0]!r} of its published values is damaged"
+    raise BookError(f"{chapter.slug}: {what}: flatter run {chapter.slug}")
 
 
 def clean(executed: NotebookNode) -> tuple[NotebookNode, Values]:
@@ -111,6 +115,11 @@ def values_of(cell: NotebookNode, outputs: list[Any]) -> Values:
 def names_of(output: Any) -> list[str]:
     """The names of the values that an output of a cleaned twin shows."""
     return [name for name in _mark(output).get("values", []) if isinstance(name, str)]
+
+
+def has_values(output: Any) -> bool:
+    """Whether an output, of a kernel or of a cleaned twin, shows values."""
+    return any(isinstance(value, str | Mapping) for value in _mark(output).get("values", []))
 
 
 def claims_of(cell: NotebookNode) -> list[str]:
@@ -178,7 +187,15 @@ def _mark(output: Any) -> Mapping[str, Any]:
 
 
 def _is_value(value: Any) -> bool:
-    return isinstance(value, dict) and {"role", "numbers", "kind"} <= set(value)
+    """Whether all that read a value can: it shows what its role shows, and agrees with itself."""
+    try:
+        if value["role"] == "figure":
+            np.array(value["numbers"], np.float64)
+        else:
+            (line if value["role"] == "claim" else written)(value)
+        return isinstance(value["numbers"], list) and not differences("", value, value)
+    except Exception:
+        return False
 
 
 def _stable_id(cell: NotebookNode, seen: Counter[str]) -> str:

@@ -366,7 +366,7 @@ def test_a_picture_outside_a_figure(book: Book, data: dict[str, str]) -> None:
         ),
         (
             lambda values: values["fall-time"].pop("numbers"),
-            f"{VALUES}: the chapter's values are missing or damaged",
+            f"{VALUES}: {SLUG}: 'fall-time' of its published values is damaged",
         ),
     ],
     ids=["missing", "left over", "edited", "a row of the ledger edited", "damaged"],
@@ -379,7 +379,7 @@ def test_values_that_are_not_what_is_shown(book: Book, change: Any, line: str) -
 
 def test_damaged_values(book: Book) -> None:
     book.chapter.values.write_text("{")
-    line = f"{VALUES}: the chapter's values are missing or damaged"
+    line = f"{VALUES}: {SLUG}: its published values are missing or damaged"
     assert [f"{f.where}: {f.what}" for f in book.reports()["published.values"]] == [line]
 
 
@@ -389,8 +389,20 @@ def test_a_picture_without_its_numbers(book: Book) -> None:
     assert "shows a picture without the numbers behind it" in found
 
 
-@pytest.mark.parametrize("number", ["0.25", ".25", "2.5e-3", "1e-16", "1,234.5", "-0.1", "nan"])
-def test_a_number_printed_past_its_value(book: Book, number: str) -> None:
+@pytest.mark.parametrize("text", ["drops {} in all", "x_{}", "lr{}, more", "[0 {}]"])
+@pytest.mark.parametrize(
+    "number",
+    ["0.25", "2.5e-3", "1e-16", "1,234.5", "1.e-05", "1.", "0.12", "10.125", "0.1250", "125e-3"],
+)
+def test_a_number_printed_past_its_value(book: Book, number: str, text: str) -> None:
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"{text.format(number)}\n"))
+    line = f"{TWIN}, code cell 4: prints a bare number, {number}"
+    assert only(book, "published.bare_numbers") == [line]
+
+
+@pytest.mark.parametrize("number", [".25", "-0.1", "-.5e2", "nan"])
+def test_a_number_with_a_sign_or_without_a_zero(book: Book, number: str) -> None:
+    book.edit_source("from flatter_lib import figures", "from numpy import nan")
     book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"drops {number} in all\n"))
     line = f"{TWIN}, code cell 4: prints a bare number, {number}"
     assert only(book, "published.bare_numbers") == [line]
@@ -403,8 +415,16 @@ def test_a_number_hidden_in_the_words_of_a_value(book: Book) -> None:
 
 
 def test_a_number_that_the_code_says_itself_is_a_word(book: Book) -> None:
-    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text="below 0.45\n"))
+    said = "below 0.45, a pace of 0.125: lr0.125, section A.3, 3 drops\n"
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=said))
     assert book.reports() == {}
+
+
+def test_a_mark_without_values_hides_no_number(book: Book) -> None:
+    marked = v4.new_output("display_data", {"text/plain": "0.731"}, metadata={"flatter": {}})
+    book.edit_twin(lambda cells: cells[3].outputs.append(marked))
+    line = f"{TWIN}, code cell 4: prints a bare number, 0.731"
+    assert only(book, "published.bare_numbers") == [line]
 
 
 def test_a_glued_text_that_is_no_value(book: Book) -> None:

@@ -99,6 +99,13 @@ def test_every_other_kind_of_output_is_compared() -> None:
     assert "+3" in differences([cell()], [cell(result)])
 
 
+@pytest.mark.parametrize("mark", [{}, {"values": []}, {"role": "line", "values": [3]}])
+def test_a_mark_without_values_hides_no_output(mark: dict[str, object]) -> None:
+    old, new = (data(text__plain=text) for text in ("one", "two"))
+    old.metadata.flatter = new.metadata.flatter = mark
+    assert "+two" in differences([cell(old)], [cell(new)])
+
+
 def test_a_figure_cell_is_called_by_its_name() -> None:
     first, *_ = differences([cell(said("a"), name="fig-a")], [cell(said("b"), name="fig-a")])
     assert first == "--- cell 1 (fig-a), published"

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from flatter_lib.publish import execute, sources, twins
 from flatter_lib.publish.execute import Execution
 from flatter_lib.publish.project import BookError, Chapter, Project
-from flatter_lib.values import PRINTED, Value, column, estimate, relative
+from flatter_lib.values import IN_DISTRIBUTION, PRINTED, Value, column, estimate, relative
 
 FIGURE = column("x", [1.0], relative(1e-6))
 CLAIM = estimate("toy", 1.0, PRINTED) | {"where": {"scale": "closed form"}}
@@ -215,13 +215,54 @@ def test_a_damaged_twin_is_refused_with_its_cure(toy: Chapter, content: str) -> 
         twins.read(toy)
 
 
-@pytest.mark.parametrize("content", [None, "", "no JSON", "[]", '{"x": 1}', '{"x": {"kind": "a"}}'])
+@pytest.mark.parametrize("content", [None, "", "no JSON", "[]", "3"])
 def test_damaged_values_are_refused_with_their_cure(toy: Chapter, content: str | None) -> None:
     toy.values.parent.mkdir()
     if content is not None:
         toy.values.write_text(content)
     with pytest.raises(BookError, match="published values are missing or damaged: flatter run"):
         twins.published_values(toy)
-    values = {"fig-a: x": FIGURE | {"role": "figure"}}
+    values = {"fig-a: x": FIGURE | {"role": "figure"}, "claim toy": CLAIM | {"role": "claim"}}
     toy.values.write_text(json.dumps(values))
     assert twins.published_values(toy) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("fig-a: x", {"role": None}),
+        ("fig-a: x", {"kind": None}),
+        ("fig-a: x", {"numbers": 1.0}),
+        ("fig-a: x", {"numbers": ["1 m"]}),
+        ("fig-a: x", {"numbers": [[1.0, 2.0], [3.0]]}),
+        ("fig-a: x", {"rtol": "wide"}),
+        ("fig-b: x", {"numbers": [[1.0, 2.0, 3.0]]}),
+        ("fig-b: x", {"numbers": [[1.0, 2.0]]}),
+        ("fig-b: x", {"numbers": [["nan", "nan", "nan"]]}),
+        ("claim toy", {"where": None}),
+        ("claim toy", {"numbers": []}),
+        ("claim toy", {"numbers": ["nan"]}),
+        ("claim toy", {"words": None}),
+        ("claim toy", {"words": "{x}"}),
+        ("claim toy", None),
+    ],
+)
+def test_a_damaged_value_is_named(toy: Chapter, name: str, change: dict[str, Any] | None) -> None:
+    rows = column("x", [[2.0, 1.0, 3.0]], IN_DISTRIBUTION)
+    values: dict[str, Any] = {
+        "fig-a: x": FIGURE | {"role": "figure"},
+        "fig-b: x": rows | {"role": "figure"},
+        "claim toy": CLAIM | {"role": "claim"},
+    }
+    toy.values.parent.mkdir()
+    toy.values.write_text(json.dumps(values))
+    assert twins.published_values(toy) == values
+    damaged = None
+    if change:
+        damaged = {k: v for k, v in (values[name] | change).items() if v is not None}
+    toy.values.write_text(json.dumps(values | {name: damaged}))
+    with pytest.raises(BookError) as refused:
+        twins.published_values(toy)
+    assert str(refused.value) == (
+        f"toy: {name!r} of its published values is damaged: flatter run toy"
+    )

@@ -16,7 +16,10 @@ from flatter_lib.publish.project import BookError, Project
 from flatter_lib.values import in_prose, written
 
 #: A number that depends on rounding. Whole numbers may be words: how many, which.
-_FLOAT = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*)?\.\d+(?:[eE][-+]?\d+)?|\d[eE][-+]?\d+|\bnan\b")
+_FLOAT = re.compile(
+    r"(?i)(?<![\d.])[-+]?\d[\d,]*(?:\.?\d*e[-+]?\d+|\.\d+|\.(?!\w))"
+    r"|(?<![\w.])[-+]?\.\d+(?:e[-+]?\d+)?|\bnan\b"
+)
 
 
 def values(project: Project) -> list[Finding]:
@@ -26,9 +29,9 @@ def values(project: Project) -> list[Finding]:
         cure = f"execute the chapter again: flatter run {chapter.slug}"
         try:
             kept = twins.published_values(chapter)
-        except BookError:
-            where = relative(project, chapter.values)
-            found.append(Finding(where, "the chapter's values are missing or damaged", cure))
+        except BookError as error:
+            what, _, _ = str(error).rpartition(": ")
+            found.append(Finding(relative(project, chapter.values), what, cure))
             continue
         shown: set[str] = set()
         for index, cell in enumerate(twin.cells):
@@ -89,10 +92,10 @@ def _bare(cell: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
     for output in cell.get("outputs", []):
         words = compare.words_of(output)
         for name in twins.names_of(output):
-            words += [
-                words for words, *_ in Formatter().parse(str(kept.get(name, {}).get("words", "")))
-            ]
+            said = str(kept.get(name, {}).get("words", ""))
+            words += [literal for literal, *_ in Formatter().parse(said)]
         for number in (match.group() for text in words for match in _FLOAT.finditer(text)):
-            if number not in code:
+            coded = re.search(rf"(?<![\d.]){re.escape(number)}(?![\w.])", code)
+            if not coded or number.lower() == "nan":
                 yield number
                 break
