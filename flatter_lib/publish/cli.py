@@ -281,13 +281,7 @@ def claims() -> None:
     table = Table(*(Column(head, overflow="fold") for head in heads))
     for entry in ledger.entries(project):
         row = entry.row
-        interval = (
-            ""
-            if row is None or row.low is None or row.high is None
-            else f" [{row.low:.3g}, {row.high:.3g}]"
-        )
-        measured = "" if row is None else f"{row.value:.3g}{interval or ' (exact)'}"
-        chapter = row.chapter if row else ""
+        measured, chapter = (row.written, row.chapter) if row else ("", "")
         texts = (entry.claim.id, entry.claim.paper, measured, entry.verdict, chapter)
         table.add_row(*map(escape, texts))
     out.print(table)

@@ -606,7 +606,7 @@ def test_format_tidies_sources_and_names_them(
 
 
 def test_claims_lists_measured_values_and_verdicts(flatter: Callable[..., Done]) -> None:
-    assert row(flatter("claims")) == "toy this book 1 (exact) reproduced toy"
+    assert row(flatter("claims")) == "toy this book 1 reproduced toy"
 
 
 def test_claims_is_whole_in_a_narrow_terminal(
