@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("checks",),
     ("compiled",),
     ("heavy_ball",),
-    ("timescales",),
+    ("timescales", "stats"),
     ("nqm",),
     ("valleys",),
     ("ensemble",),
