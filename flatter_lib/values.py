@@ -407,6 +407,7 @@ def _piece(spec: str, number: Any) -> Text:
         said = str(number) if isinstance(number, bool) else f"{number:{spec}}"
         return Text(said.replace("{", "{{").replace("}", "}}"), (), ())
     if isinstance(number, Estimate):
+        number = Estimate(*number)  # one that _replace made is not checked
         unit = max(_unit(spec or number.spec, part) for part in number)
         return Text(f"{{:{spec}}}" if spec else "{}", (number,), (unit,))
     if isinstance(number, Sequence | np.ndarray):

@@ -91,6 +91,7 @@ def test_a_text_is_written_as_its_format_says(
         ("{}", (None,), "a number, text or sequence"),
         ("{:.3f}", (math.nan,), "a number, text or sequence of them, got nan"),
         ("{:.3f}", ([0.5, np.float64(math.nan)],), "a number, text or sequence of them, got nan"),
+        ("{:.1f}", (Estimate(1, 0, 2)._replace(value=3),), "low <= value <= high, got 3, 0.0, 2.0"),
         ("{}", (2**53,), "a whole number of 53 bits, got 54"),
         ("{:.2e}", (-(10**400),), "a whole number of 53 bits, got 1329"),
     ],
