@@ -23,7 +23,7 @@ class Stage:
         name: what ``--only`` calls it.
         title: what is said when it starts.
         run: does it, printing what it finds, and returns whether it passed.
-        limit: seconds after which it is ended, and has failed.
+        limit: seconds after which it is ended, and has failed; more than any command in it may take.
     """
 
     name: str
@@ -88,7 +88,7 @@ def _hygiene(project: Project, console: Console) -> bool:
 def _unit(project: Project, console: Console) -> bool:
     task = rerun.unit(project, machines.available()[0], workers=2)
     console.print(f"  pytest {' '.join(task.command[3:])}", highlight=False, soft_wrap=True)
-    return pool.show(task) == 0
+    return pool.show(task, console) == 0
 
 
 def _nbval(project: Project, console: Console) -> bool:
@@ -118,7 +118,7 @@ def _pages(project: Project, console: Console) -> bool:
 def _shell(project: Project, console: Console, tool: str, *arguments: str) -> bool:
     console.print(f"  {' '.join((tool, *arguments))}", highlight=False)
     command = [sys.executable, "-m", tool, *arguments]
-    return pool.show(pool.Task(tool, command, folder=project.root)) == 0
+    return pool.show(pool.Task(tool, command, folder=project.root), console) == 0
 
 
 def _report(console: Console, findings: list[str]) -> bool:
@@ -133,8 +133,8 @@ def _report(console: Console, findings: list[str]) -> bool:
 STAGES = (
     Stage("style", "Style and types", _style),
     Stage("hygiene", "The book's sources and executed twins", _hygiene),
-    Stage("unit", "Unit tests and doctests", _unit),
-    Stage("nbval", "Every chapter re-executed as on another machine, and compared", _nbval),
+    Stage("unit", "Unit tests and doctests", _unit, limit=3600),
+    Stage("nbval", "Every chapter re-executed as on another machine, and compared", _nbval, 3600),
     Stage("pages", "The book built without a warning, and its pages", _pages),
 )
 MACHINES = Stage(

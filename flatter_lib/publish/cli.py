@@ -17,7 +17,11 @@ from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, Chapter, Project
 
 if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from flatter_lib.publish.execute import Execution
     from flatter_lib.publish.freshness import State
+    from flatter_lib.publish.twins import Values
 
 app = typer.Typer(
     name="flatter",
@@ -117,8 +121,9 @@ def run(
 ) -> None:
     """Execute a chapter.
 
-    As published, it refreshes the book's own notebook; with parameters or a profile it writes a notebook of yours,
-    under _build/runs unless you say where, and leaves the book alone. It replaces none of yours unless you say so.
+    As published, it refreshes the book's own notebook, or keeps it if only the library changed and it still holds;
+    with parameters or a profile it writes a notebook of yours, under _build/runs unless you say where, and leaves the
+    book alone. It replaces none of yours unless you say so.
     """
     from flatter_lib.publish import execute, sources
 
@@ -139,6 +144,9 @@ def run(
     if own:
         kept = execute.keep(target, execution, force=force)
         _say(f"{found.slug}: executed in {seconds}, written to {kept}")
+    elif _holds(project, found, execution):
+        execute.acquit(found, execution)
+        _say(f"{found.slug}: executed in {seconds}, the same as published and so verified")
     else:
         execute.publish(found, execution)
         _say(f"{found.slug}: executed in {seconds}, published notebook refreshed")
@@ -153,17 +161,16 @@ def diff(
 
     If nothing did, a chapter that was unverified, because the library changed under it, is verified.
     """
-    from flatter_lib.publish import compare, execute, freshness, ledger, twins
+    from flatter_lib.publish import execute, freshness, twins
 
     project = Project.find()
     found = project.chapter(chapter)
     state = freshness.state(project, found)
-    published, values = twins.read(found), twins.published_values(found)
+    published = twins.read(found), twins.published_values(found)
     if accept:
         execute.ready(found.twin)
     execution = execute.execute(project, found, progress=sys.stderr.isatty())
-    differences = [*compare.text_differences(published, execution.twin)]
-    differences += compare.values_differences(values, execution.values, ledger.verdicts(project))
+    differences = _differences(project, *published, execution)
     for line in differences:
         out.print(line, markup=False, style=_diff_style(line), soft_wrap=True)
     if accept:
@@ -174,7 +181,7 @@ def diff(
     elif differences:
         _say(f"if the change is meant: flatter diff {found.slug} --accept")
         raise typer.Exit(1)
-    elif state.unverified and not state.reasons:
+    elif state.acquittable:
         execute.acquit(found, execution)
         _say(f"{found.slug}: the same as published, and so verified under today's library")
     else:
@@ -203,7 +210,10 @@ def book(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Chapters executed at once.")] = 2,
 ) -> None:
-    """Execute the chapters that are not fresh, and build the pages into _build/html."""
+    """Execute the chapters that are not fresh, and build the pages into _build/html.
+
+    Where only the library changed and a chapter gives the same, its published notebook is kept and verified.
+    """
     from flatter_lib.publish import build, execute, freshness, hygiene, pool, rerun
 
     project = Project.find()
@@ -222,18 +232,13 @@ def book(
             _say(f"  fresh:      {chapter.slug}")
     _need_data(project, stale)
     tasks = [
-        pool.Task(
-            c.slug,
-            pool.flatter("run", c.slug),
-            execute.last_seconds(c),
-            limit=rerun.CHAPTER,
-        )
+        pool.Task(c.slug, pool.flatter("run", c.slug), execute.last_seconds(c), limit=rerun.CHAPTER)
         for c in stale
     ]
-    failed = [outcome for outcome in pool.run_all(tasks, out, jobs) if outcome.status != 0]
-    for outcome in failed:
-        err.print(outcome.output.strip(), markup=False)
-    if failed:
+    outcomes = pool.run_all(tasks, out, jobs)
+    for outcome in outcomes:
+        (err if outcome.status else out).print(outcome.output.strip(), markup=False, soft_wrap=True)
+    if any(outcome.status for outcome in outcomes):
         raise typer.Exit(1)
     _stop_if([str(finding) for finding in hygiene.before_build(project)])
     with out.status("building the pages"):
@@ -332,13 +337,9 @@ def _given(pairs: list[str], files: list[Path]) -> dict[str, Any]:
     """What was typed, and else what files say."""
     from flatter_lib.publish import sources
 
-    kept: dict[str, Any] = {}
-    typed: dict[str, Any] = {}
+    kept, typed = dict[str, Any](), dict[str, Any]()
     for file in files:
-        try:
-            _add(kept, sources.given(file), str(file))
-        except BookError as error:
-            raise BookError(f"--set {error}") from None
+        _add(kept, sources.given(file), f"--set {file}")
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
@@ -351,6 +352,28 @@ def _add(values: dict[str, Any], more: dict[str, Any], where: str) -> None:
     if again := [name for name in more if name in values]:
         raise BookError(f"{where}: {again[0]} is given twice: keep one")
     values |= more
+
+
+def _differences(
+    project: Project, twin: NotebookNode, values: Values, execution: Execution
+) -> list[str]:
+    from flatter_lib.publish import compare, ledger
+
+    found = compare.values_differences(values, execution.values, ledger.verdicts(project))
+    return [*compare.text_differences(twin, execution.twin), *found]
+
+
+def _holds(project: Project, chapter: Chapter, execution: Execution) -> bool:
+    """Whether only the library changed since the twin was published, and it gave the same."""
+    from flatter_lib.publish import freshness, twins
+
+    try:
+        if not freshness.state(project, chapter).acquittable:
+            return False
+        published = twins.read(chapter), twins.published_values(chapter)
+    except BookError:
+        return False
+    return not _differences(project, *published, execution)
 
 
 def _checked(project: Project, output: Path, force: bool) -> Path:

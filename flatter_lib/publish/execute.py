@@ -199,12 +199,11 @@ def publish_text(project: Project, chapter: Chapter) -> None:
         BookError: if the twin is damaged.
         FailedError: if it cannot be written.
     """
-    stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))
     twin = twins.weave(sources.read(chapter), twins.read(chapter))
-    stored["inputs"] = freshness.inputs(project, chapter)
+    made = provenance.stored(chapter) | {"inputs": freshness.inputs(project, chapter)}
     with _writing(chapter.twin, PERMITTED):
         replace_text(chapter.twin, nbformat.writes(twin) + "\n")
-        replace_json(chapter.provenance, stored)
+        replace_json(chapter.provenance, made)
 
 
 def _unfinished(cell: NotebookNode) -> str:

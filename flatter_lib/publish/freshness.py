@@ -1,15 +1,14 @@
 """Whether a chapter's executed twin still says what its source would say, decided by content alone.
 
-A twin is stale when its own code, its parameters, its text or the measurements that it reads are no longer those that
-it was executed with: then it says something else than its source. When the library changed under it, it is only
-unverified: a hash cannot know whether the change changes a value. Executing it again knows, and acquits or convicts.
-File times play no part; comments and docstrings of the library do not count.
+A twin is stale when its own code, its parameters, its text, the measurements that it reads or what its claims allow are
+no longer those that it was executed with: then it says something else than its source. When the library changed under
+it, it is only unverified: a hash cannot know whether the change changes a value. Executing it again knows, and acquits
+or convicts. File times play no part; comments and docstrings of the library do not count.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from nbformat import NotebookNode
 
 from flatter_lib import fingerprint, results
 from flatter_lib.fingerprint import digest
-from flatter_lib.publish import sources
+from flatter_lib.publish import ledger, provenance, sources
 from flatter_lib.publish.project import BookError, Chapter, Project
 
 PACKAGE = "flatter_lib"
+FIGURES = "`figures` changed"
 #: A line of IPython's own, which the parser does not know.
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 
@@ -47,12 +47,17 @@ class State:
         """Whether nothing changed."""
         return not self.reasons and not self.unverified
 
+    @property
+    def acquittable(self) -> bool:
+        """Whether the same words and values verify it: only the library changed, and not what draws the pictures."""
+        return bool(self.unverified) and not self.reasons and FIGURES not in self.unverified
+
 
 def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
-    """Hashes of all that the chapter's outputs are computed from, and ``hash``, of them all.
+    """Hashes of all that the chapter's outputs and verdicts are computed from, and ``hash``, of them all.
 
     Raises:
-        BookError: if the source, or a library module that it uses, cannot be read.
+        BookError: if the source, its claims, or a library module that it uses, cannot be read.
     """
     notebook = sources.read(chapter)
     cells = sources.code_cells(notebook)
@@ -67,6 +72,7 @@ def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
         "parameters": parameters,
         "modules": modules(project, (cell.source for cell in cells)),
         "records": records(project, notebook),
+        "claims": ledger.bands(project, chapter),
     }
     return {"hash": digest(found), **found}
 
@@ -86,8 +92,9 @@ def state(project: Project, chapter: Chapter) -> State:
     reasons = [
         f"its {part} changed" for part in ("code", "parameters") if now[part] != stored.get(part)
     ]
-    reasons += _changed(stored.get("records", {}), now["records"], "")
-    unverified = tuple(_changed(stored.get("modules", {}), now["modules"], f"{PACKAGE}."))
+    reasons += _changed(stored["records"], now["records"], "")
+    reasons += [f"the band of {said}" for said in _changed(stored["claims"], now["claims"], "")]
+    unverified = tuple(_changed(stored["modules"], now["modules"], f"{PACKAGE}."))
     if reasons:
         return State(tuple(reasons), unverified=unverified)
     if now["text"] != stored.get("text"):
@@ -121,12 +128,10 @@ def records(project: Project, notebook: NotebookNode) -> dict[str, str]:
 
 def _stored(chapter: Chapter) -> dict[str, Any] | None:
     """The inputs that the twin was executed with, or None where the provenance does not say."""
-    try:
-        stored = json.loads(chapter.provenance.read_text(encoding="utf-8"))["inputs"]
-        whole = all(isinstance(stored[part], dict) for part in ("modules", "records"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(stored) if whole else None
+    stored = provenance.stored(chapter).get("inputs")
+    parts = ("modules", "records", "claims")
+    whole = isinstance(stored, dict) and all(isinstance(stored.get(part), dict) for part in parts)
+    return stored if whole else None
 
 
 def _cell(code: str) -> ast.Module:
@@ -139,7 +144,7 @@ def _cell(code: str) -> ast.Module:
     return ast.Module([], [])
 
 
-def _changed(before: dict[str, str], now: dict[str, str], prefix: str) -> list[str]:
+def _changed(before: dict[str, Any], now: dict[str, Any], prefix: str) -> list[str]:
     short = {name: name.removeprefix(prefix) for name in {*before, *now}}
     return [
         f"`{short[name]}` {'changed' if name in before and name in now else 'was added' if name in now else 'is gone'}"

@@ -119,6 +119,16 @@ def verdicts(project: Project) -> Callable[[Value], str]:
     return amounts_to
 
 
+def bands(project: Project, chapter: Chapter) -> dict[str, dict[str, Any]]:
+    """What the claims in a chapter's file allow, by their ids.
+
+    Raises:
+        BookError: if the file is malformed.
+    """
+    path = project.claims / f"{chapter.slug}.yml"
+    return {c.id: c.expect for c in (_claims(path) if path.exists() else ()) if c.expect}
+
+
 def problems(project: Project) -> list[str]:
     """Everything that keeps claims and rows from being one to one, each with its cure."""
     try:
@@ -154,6 +164,8 @@ def _row_problems(row: Row, claim: Claim | None) -> Iterator[str]:
     if claim is None:
         yield f"{row.chapter}: records the claim {row.claim}, which no file in book/claims states: add it there"
         return
+    if claim.file != f"{row.chapter}.yml":
+        yield f"{claim.file}: claim {row.claim} is recorded by {row.chapter}: move it to {row.chapter}.yml"
     if claim.untested:
         yield f"{claim.file}: claim {row.claim} is called untested, but {row.chapter} records it: drop `untested:`"
     if "scale" not in row.where:
@@ -196,11 +208,10 @@ def _claims(path: Path) -> Iterator[Claim]:
             )
         if item.get("expect"):
             try:
-                if not isinstance(item["expect"], dict):
-                    raise ValueError(f"expect: {item['expect']} is no band: {BANDS}")
-                band(item["expect"])
-            except ValueError as error:
-                raise BookError(f"{path.name}: claim {name}: {error}") from None
+                band(dict(item["expect"]))
+            except (ValueError, TypeError):
+                what = f"claim {name}: expect: {item['expect']} is no band: {BANDS}"
+                raise BookError(f"{path.name}: {what}, in finite numbers") from None
         yield Claim(**item, file=path.name)
 
 

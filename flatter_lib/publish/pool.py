@@ -128,8 +128,8 @@ def run_all(
     return [outcomes[task.label] for task in tasks]
 
 
-def show(task: Task) -> int:
-    """Run one task whose output is seen as it comes, and return its status; interrupted, it is ended."""
+def show(task: Task, console: Console) -> int:
+    """Run one task whose output is seen as it comes, and return its status; late or interrupted, it is ended."""
     process = subprocess.Popen(
         task.command,
         stdin=subprocess.DEVNULL,
@@ -138,7 +138,11 @@ def show(task: Task) -> int:
         process_group=0,
     )
     try:
-        return process.wait()
+        return process.wait(task.limit)
+    except subprocess.TimeoutExpired as late:
+        end(process)
+        console.print(Outcome(task, 1, "", late.timeout, late=True).line, highlight=False)
+        return 1
     except BaseException:
         end(process)
         raise

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Mapping
 
-from flatter_lib.publish import execute, pool
+from flatter_lib.publish import execute, pool, provenance
 from flatter_lib.publish.environment import environment
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Chapter, Project
 
 #: Seconds that a cell, the start of a kernel and a chapter may take, on the slowest machine.
-CELL, START, CHAPTER = 900, 120, 1800
+CELL, START, CHAPTER = 900, 120, 1200
 #: Seconds that one test may take (the slowest takes twenty on two cores), and all of them in one process.
 TEST, TESTS = 300, 5400
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -61,7 +60,7 @@ def unit(project: Project, variant: Variant, workers: int, label: str = "unit te
     options += [f"--timeout={TEST}", "-q", "-rfEs", "-p", "flatter_lib.publish.watch"]
     settings = within(environment(threads=1) | dict(variant.environment))
     command = [sys.executable, "-m", "pytest", *options]
-    return pool.Task(label, command, 800 / workers, settings, TESTS, project.root)
+    return pool.Task(label, command, 800 / workers, settings, TESTS / workers, project.root)
 
 
 def within(variables: Mapping[str, str | None]) -> dict[str, str]:
@@ -74,10 +73,7 @@ def within(variables: Mapping[str, str | None]) -> dict[str, str]:
 
 def published_with(chapter: Chapter) -> str | None:
     """The instruction set that a chapter was published with, if that is known."""
-    try:
-        found = json.loads(chapter.provenance.read_text(encoding="utf-8"))["isa"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    found = provenance.stored(chapter).get("isa")
     return found if isinstance(found, str) else None
 
 

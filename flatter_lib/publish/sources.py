@@ -185,11 +185,13 @@ def given(file: Path) -> dict[str, Any]:
         content = yaml.load(text, yaml.BaseLoader)
         problem = next(surprises(yaml.compose(text, yaml.BaseLoader)), "")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise BookError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise BookError(
+            f"--set {file}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(content, dict):
-        raise BookError(f"{file}: write one `name: value` a line")
+        raise BookError(f"--set {file}: write one `name: value` a line")
     if problem:
-        raise BookError(f"{file}: {problem}")
+        raise BookError(f"--set {file}: {problem}")
     return {str(name): value for name, value in content.items()}
 
 

@@ -316,18 +316,3 @@ def verifications(path: Path) -> list[dict[str, Any]]:
             f"{kept.name} is no list of verifications: take it back from git or remove it"
         )
     return content
-
-
-def status(path: Path, source: str) -> dict[str, Any] | None:
-    """The last verification that passed of what a file of records holds now, or None.
-
-    Args:
-        path: the file.
-        source: the hash of the code that it was verified under.
-
-    Raises:
-        ValueError: if the verifications cannot be read.
-    """
-    holds = {"source": source, "digest": digest(path), "passed": True}
-    found = [entry for entry in verifications(path) if holds.items() <= entry.items()]
-    return found[-1] if found else None

@@ -18,6 +18,7 @@ from bs4 import BeautifulSoup, Tag
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from sphinx.errors import ExtensionError
 
+from flatter_lib import results
 from flatter_lib.publish import build as builder
 from flatter_lib.publish import twins
 from flatter_lib.publish.pages import mathjax
@@ -131,7 +132,7 @@ def write_book(root: Path) -> None:
 
 
 def write_evidence(root: Path) -> None:
-    """What was executed on other machines, and two sets of records, one of them verified."""
+    """What was executed on other machines, and sets of records, all but one of them verified."""
     runs = [
         {
             "name": "falling",
@@ -157,22 +158,27 @@ def write_evidence(root: Path) -> None:
     }
     (root / "book/machines.json").write_text(json.dumps(made | {"runs": runs}))
     (root / "book/results").mkdir()
-    for name in ("drops", "balls"):
+    for name in ("drops", "balls", "feathers", "stones"):
         (root / f"book/results/{name}.jsonl").write_text("")
     verified = {
-        **{
-            "source": "s",
-            "commit": "abcdef0123456789",
-            "machine": "Linux, A processor",
-            "records": 9,
-        },
-        **{
-            "keys": ["a", "b"],
-            "measurements": {"t": {"rule": "r", "passed": True}},
-            "passed": True,
-        },
+        "source": "s",
+        "commit": "abcdef0123456789",
+        "machine": "Linux, A processor",
+        "records": 9,
+        "digest": results.digest(root / "book/results/drops.jsonl"),
+        "keys": ["a", "b"],
+        "failures": {},
+        "measurements": {"t": {"rule": "r", "passed": True}},
+        "passed": True,
     }
-    (root / "book/results/drops.verified.json").write_text(json.dumps([{}, verified]))
+    for name, change in {
+        "drops": {},
+        "feathers": {"failures": {"a": "ValueError: no"}, "passed": False},
+        "stones": {"digest": "another"},
+    }.items():
+        (root / f"book/results/{name}.verified.json").write_text(
+            json.dumps([{}, verified | change])
+        )
 
 
 @dataclass(frozen=True)
@@ -468,4 +474,6 @@ def test_the_evidence_says_what_agreed_where_and_what_was_measured_again(pages: 
     assert [words(row) for row in records.select("tbody tr")] == [
         "balls not verified yet – – – –",
         "drops 9 2 abcdef0123 Linux, A processor all 1 measurements hold",
+        "feathers 9 2 abcdef0123 Linux, A processor 1 of 1 measurements hold, 1 runs fail",
+        "stones 9 2 abcdef0123 Linux, A processor all 1 measurements hold; the records have changed since",
     ]

@@ -72,6 +72,15 @@ def test_a_stage_ends_when_its_time_is_over(console: Console) -> None:
         time.sleep(600)
 
 
+def test_what_hangs_in_a_stage_is_ended_and_named_before_the_stage_is(tmp_path: Path) -> None:
+    limits = {stage.name: stage.limit for stage in check.STAGES}
+    chapter = Chapter("toy", tmp_path / "toy.md", tmp_path / "toy.ipynb")
+    here, project = machines.available()[0], Project(tmp_path)
+    assert (rerun.task(project, chapter, here).limit or limits["nbval"]) < limits["nbval"]
+    assert (rerun.unit(project, here, workers=2).limit or limits["unit"]) < limits["unit"]
+    assert rerun.START + rerun.CELL < rerun.CHAPTER
+
+
 #: Tests that go wrong in a way that pytest does not report by itself, and what is said of them.
 SUITES = {
     "worker that dies": (
@@ -83,12 +92,20 @@ SUITES = {
         ["FAILED test_toy.py::test_bad", "Timeout (>2.0s) from pytest-timeout"],
     ),
     "test that cannot be interrupted": (
-        "import os, signal, time\ndef test_bad():\n"
-        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
-        "    os.kill(int(os.environ['CHECK']), signal.SIGALRM)\n    time.sleep(600)",
+        "import signal, time\ndef test_bad():\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n    time.sleep(600)",
         ["told to stop in test_toy.py::test_bad"],
     ),
 }
+
+#: The controller of that last one ends the stage as soon as it knows that the test runs.
+CONFTEST = """
+import os, pytest, signal
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logstart(nodeid):
+    if nodeid.endswith("test_bad") and "PYTEST_XDIST_WORKER" not in os.environ:
+        os.kill(int(os.environ["CHECK"]), signal.SIGALRM)
+"""
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -102,6 +119,8 @@ def test_the_unit_tests_end(
     code, said = SUITES[name]
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_toy.py").write_text(code)
+    if "interrupted" in name:
+        (tmp_path / "conftest.py").write_text(CONFTEST)
     skipped = "import pytest\n@pytest.mark.skip(reason='no data')\ndef test_{}(): pass\n"
     for other in ("test_other.py", "test_third.py"):
         (tmp_path / other).write_text("".join(map(skipped.format, range(3))))

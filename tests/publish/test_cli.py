@@ -322,6 +322,50 @@ def test_run_as_published_refreshes_the_published_twin(
 
 
 @pytest.mark.parametrize(
+    ("module", "old", "height", "kept"),
+    [
+        ("claims", "return 1", 1.6 * (1 + 5e-5), True),
+        ("claims", "return 1", 2.0, False),
+        ("figures", "return 2", 1.6, False),
+        ("unrelated", "NUMBER = 3", 1.6, False),
+    ],
+)
+def test_run_keeps_a_twin_under_which_only_the_library_changed_if_it_holds(
+    flatter: Callable[..., Done],
+    kernel: Kernel,
+    published: Project,
+    edit: Edit,
+    module: str,
+    old: str,
+    height: float,
+    kept: bool,
+) -> None:
+    chapter = published.chapter("toy")
+    edit(published.library / f"{module}.py", old, f"{old}0")
+    made = kernel.gives.provenance | {
+        "inputs": freshness.inputs(published, chapter),
+        "executed": "now",
+    }
+    kernel.gives = replace(changed(kernel.gives, height=height), provenance=made)
+    before = chapter.twin.read_bytes(), chapter.values.read_bytes()
+    done = flatter("run", "toy")
+    assert ("the same as published and so verified" in done.out) == kept
+    assert (json.loads(chapter.provenance.read_text())["executed"] != "now") == kept
+    if kept:
+        assert (chapter.twin.read_bytes(), chapter.values.read_bytes()) == before
+    assert freshness.state(published, chapter).fresh
+    assert len(kernel.asked) == 1
+
+
+def test_run_publishes_anew_what_cannot_be_compared(
+    flatter: Callable[..., Done], kernel: Kernel, published: Project, edit: Edit
+) -> None:
+    edit(published.library / "claims.py", "return 1", "return 3")
+    published.chapter("toy").twin.write_text("half")
+    assert flatter("run", "toy").out.endswith(" s, published notebook refreshed\n")
+
+
+@pytest.mark.parametrize(
     ("given", "changed", "name"),
     [
         (["-p", "runs=3"], {"runs": 3}, "toy--laptop--runs=3"),
@@ -521,6 +565,9 @@ def test_diff_of_the_same_verifies_what_the_library_changed_under(
     flatter: Callable[..., Done], kernel: Kernel, published: Project, edit: Edit
 ) -> None:
     chapter = published.chapter("toy")
+    edit(published.library / "figures.py", "return 2", "return 3")
+    assert flatter("diff", "toy").out == "toy: the same as published\n"  # but for its pictures
+    edit(published.library / "figures.py", "return 3", "return 2")
     edit(published.library / "claims.py", "return 1", "return 3")
     inputs = freshness.inputs(published, chapter)
     kernel.gives = replace(kernel.gives, provenance=kernel.gives.provenance | {"inputs": inputs})
@@ -721,6 +768,7 @@ def test_book_executes_what_is_stale_and_says_why(
     done = flatter("book")
     assert done.status == 0
     assert "  to execute: toy (its text changed, `claims` changed)" in done.out.splitlines()
+    assert "the child's words" in done.out.splitlines()
     assert works.executed == [["toy", "run", "toy"]]
     assert works.fetched == ["fashion-mnist"]
 

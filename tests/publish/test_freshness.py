@@ -264,6 +264,22 @@ def test_a_record_that_changed_or_is_missing_is_named(project: Project, chapter:
     assert reasons(project, chapter) == ()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("tolerance: 0.5", "tolerance: 0.7", ("the band of `toy` changed",)),
+        ("equals: 1.0, tolerance: 0.5", "at_least: 0", ("the band of `toy` changed",)),
+        ("id: toy", "id: tow", ("the band of `tow` was added", "the band of `toy` is gone")),
+        ("One is one.", "One is itself.", ()),
+    ],
+)
+def test_a_band_that_was_edited_is_named(
+    project: Project, chapter: Chapter, edit: Edit, old: str, new: str, expected: tuple[str, ...]
+) -> None:
+    edit(project.claims / "toy.yml", old, new)
+    assert reasons(project, chapter) == expected
+
+
 def test_every_reason_is_given(project: Project, chapter: Chapter, edit: Edit) -> None:
     edit(chapter.source, "runs: int = 8 ", "runs: int = 9 ")
     edit(project.library / "through.py", "return 2", "return 4")
@@ -316,7 +332,8 @@ def test_pairing_by_jupytext_is_no_execution(
         '{"inputs": "abc"}',
         '{"inputs": {}}',
         '{"inputs": {"modules": [], "records": {}}}',
-        '{"inputs": {"modules": {}, "records": null}}',
+        '{"inputs": {"modules": {}, "records": null, "claims": {}}}',
+        '{"inputs": {"modules": {}, "records": {}}}',
     ],
 )
 def test_a_missing_or_damaged_provenance_makes_stale(

@@ -147,7 +147,10 @@ def test_a_claim_recorded_twice_is_a_problem(project: Project, record: Callable[
     record({})
     assert ledger.problems(project) == []
     record({}, slug="zebra")
-    assert ledger.problems(project) == ["claim toy is recorded 2 times, in toy, zebra: keep one"]
+    assert ledger.problems(project) == [
+        "toy.yml: claim toy is recorded by zebra: move it to zebra.yml",
+        "claim toy is recorded 2 times, in toy, zebra: keep one",
+    ]
 
 
 def test_a_claim_stated_twice_is_a_problem(
@@ -211,9 +214,9 @@ def test_every_problem_is_reported(
         ({"expect": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
         ({"measured": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
         ({"untested": "why"}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
-        ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is none of equals"),
-        ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is none of equals"),
-        ({"expect": {"at_most": "many"}}, "claim toy: expect: {'at_most': 'many'} is none of"),
+        ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is no band: {equals"),
+        ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is no band: {equals"),
+        ({"expect": {"at_most": "many"}}, "claim toy: expect: {'at_most': 'many'} is no band"),
         ({"expect": {"at_most": float("nan")}}, "`.nan` would be read as nan: write numbers"),
         ({"id": [1]}, "claim [1]: id must be a text"),
         (
@@ -241,7 +244,7 @@ def test_a_malformed_claim_is_named_with_its_file(
         ("{between: [1, 2:30]}", "`2:30` would be read as 150: "),
         ("{at_most: yes}", "`yes` would be read as True: "),
         ("{at_most: 1, at_most: 2}", "`at_most` is given twice: keep one"),
-        ("{at_most: 1e-3}", "claim toy: expect: {'at_most': '1e-3'} is none of "),
+        ("{at_most: 1e-3}", "claim toy: expect: {'at_most': '1e-3'} is no band: "),
     ],
 )
 def test_a_band_is_what_it_looks_like(

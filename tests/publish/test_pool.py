@@ -166,9 +166,14 @@ def test_a_command_whose_output_is_seen_has_its_status(
 ) -> None:
     script = ["/bin/sh", "-c", "pwd; echo $SAID; exit 3"]
     task = Task("toy", script, environment={"SAID": "here"}, folder=tmp_path)
-    assert pool.show(task) == 3
+    assert pool.show(task, console) == 3
     (outcome,) = run_all([task], console)
     assert capfd.readouterr().out == outcome.output == f"{tmp_path}\nhere\n"
+
+
+def test_a_command_whose_output_is_seen_is_ended_at_its_limit(console: Console) -> None:
+    assert pool.show(Task("toy", ["sleep", "600"], limit=0.1), console) == 1
+    assert text(console) == "  failed toy  0 s, ended at its limit of 0.1 s\n"
 
 
 DRIVER = """

@@ -11,6 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from flatter_lib import results
 from flatter_lib.publish.pages.markup import TableRow, link, table, text
 from flatter_lib.publish.project import Project
 from flatter_lib.results import verify
@@ -29,30 +30,27 @@ class RecordsTable(SphinxDirective):
         """Make the table."""
         rows = []
         for path in sorted(Project(Path(self.env.srcdir)).results.glob("*.jsonl")):
+            self.env.note_dependency(str(path))
             self.env.note_dependency(str(verify.beside(path)))
-            entries = verify.verifications(path)
-            rows.append(
-                TableRow(
-                    [[nodes.paragraph("", "", nodes.literal(text=path.stem))], *_verified(entries)]
-                )
-            )
+            name = nodes.paragraph("", "", nodes.literal(text=path.stem))
+            rows.append(TableRow([[name], *_verified(path)]))
         if not rows:
             return [text("No measurement is recorded yet.")]
         header = ("Experiment", "Records", "Measured again", "Under the code of", "On", "Outcome")
         return [table(header, rows, classes=["evidence-table"])]
 
 
-def _verified(entries: list[dict[str, Any]]) -> list[list[nodes.Node]]:
+def _verified(path: Path) -> list[list[nodes.Node]]:
+    entries = verify.verifications(path)
     if not entries:
         return [[text("not verified yet")], *([text("–")] for _ in range(4))]
     last = entries[-1]
-    held = [v["rule"] for v in last["measurements"].values() if v["passed"]]
-    total = len(last["measurements"])
-    outcome = (
-        f"{len(held)} of {total} measurements hold"
-        if total > len(held)
-        else f"all {total} measurements hold"
-    )
+    total, failures = len(last["measurements"]), len(last["failures"])
+    held = sum(verdict["passed"] for verdict in last["measurements"].values())
+    outcome = f"{'all' if last['passed'] else f'{held} of'} {total} measurements hold"
+    outcome += f", {failures} runs fail" if failures else ""
+    if last["digest"] != results.digest(path):
+        outcome += "; the records have changed since"
     commit = nodes.paragraph("", "", nodes.literal(text=str(last["commit"])[:10]))
     return [
         [text(str(last["records"]))],
