@@ -23,6 +23,7 @@ from flatter_lib.publish import ledger, provenance, sources
 from flatter_lib.publish.project import BookError, Chapter, Project
 
 PACKAGE = "flatter_lib"
+#: What it says of the module that draws: pictures are not compared.
 FIGURES = "`figures` changed"
 #: A line of IPython's own, which the parser does not know.
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
