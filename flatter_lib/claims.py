@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from flatter_lib import checks
 from flatter_lib.notebook import emit
 from flatter_lib.values import (
     PRINTED,
@@ -61,13 +62,13 @@ def record(
         if isinstance(value, Below):
             measured: Estimate | Below | float = value
         elif low is None or high is None:
-            measured = Estimate(value, value, value).value
+            measured = checks.number("value", value)
         else:
             measured = Estimate(value, low, high)
-        circumstances = {name: _plain(name, said) for name, said in where.items()}
+        kept = estimate(claim_id, measured, holds)
+        kept["where"] = {name: _plain(name, said) for name, said in where.items()}
     except ValueError as error:
         raise ValueError(f"claim {claim_id!r}: {error}") from None
-    kept = estimate(claim_id, measured, holds) | {"where": circumstances}
     emit({"text/plain": line(kept)}, {"role": "claim", "values": [kept]})
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib.notebook import emit
+from flatter_lib.stats import Estimate as Estimate
 
 #: Significant digits kept of a published number.
 DIGITS = 12
@@ -83,44 +84,6 @@ def absolute(atol: float, *, rtol: float = 0.0, share: float = 1.0) -> Tolerance
     return Tolerance("absolute", rtol=rtol, atol=atol, share=share)
 
 
-class Estimate(NamedTuple("_Three", [("value", float), ("low", float), ("high", float)])):
-    """A number with its 95 % interval, which formats as one thing.
-
-    Without a format it is written to two digits of the interval's width.
-
-    Raises:
-        ValueError: unless, to 12 digits, low <= value <= high are finite.
-
-    Examples:
-        >>> f"{Estimate(0.6671, 0.6512, 0.6831)}", f"{Estimate(0.6671, 0.6512, 0.6831):.1f}"
-        ('0.667 [0.651, 0.683]', '0.7 [0.7, 0.7]')
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, value: float, low: float, high: float) -> Estimate:
-        """Round and check the three numbers."""
-        made = super().__new__(cls, *(_rounded(float(n), DIGITS) for n in (value, low, high)))
-        if not -math.inf < made.low <= made.value <= made.high < math.inf:
-            raise ValueError(
-                f"value, low, high: finite, and low <= value <= high, got {value}, {low}, {high}"
-            )
-        return made
-
-    def __format__(self, spec: str) -> str:
-        spec = spec or self.spec
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-
-    @property
-    def spec(self) -> str:
-        """The format that writes two digits of the width."""
-        width, largest = self.high - self.low, max(abs(self.low), abs(self.high))
-        if not 0 < width < math.inf or not 1e-6 < largest < 1e6:
-            return ".4g"
-        decimals = 1 - math.floor(math.log10(width))
-        return f"z.{min(max(decimals, 0), 8)}f"
-
-
 class Below(NamedTuple):
     """A machine zero: what is published of it is the bound that it keeps; see :func:`below`."""
 
@@ -163,8 +126,8 @@ def text(words: str, *numbers: Any) -> Text:
     """Words with numbers in them, for :func:`say` and :func:`glue`.
 
     Args:
-        words: a format, ``"{:.2f} steps"``. A ``{}`` takes a text, a whole number, an :class:`Estimate`, a
-            :class:`Below` or another :class:`Text`; a float needs a format that says how many digits it is known to.
+        words: a format, ``"{:.2f} steps"``. A ``{}`` takes a text, a whole number, an
+            :class:`~flatter_lib.stats.Estimate`, a :class:`Below` or another :class:`Text`; a float needs a format that says how many digits it is known to.
             A sequence is written with commas between.
         numbers: one for each ``{}``.
 
@@ -407,7 +370,7 @@ def _piece(spec: str, number: Any) -> Text:
         said = str(number) if isinstance(number, bool) else f"{number:{spec}}"
         return Text(said.replace("{", "{{").replace("}", "}}"), (), ())
     if isinstance(number, Estimate):
-        number = Estimate(*number)  # one that _replace made is not checked
+        number = _finite(number)
         unit = max(_unit(spec or number.spec, part) for part in number)
         return Text(f"{{:{spec}}}" if spec else "{}", (number,), (unit,))
     if isinstance(number, Sequence | np.ndarray):
@@ -452,6 +415,19 @@ def _unit(spec: str, number: float) -> float:
 
 def _revived(numbers: Sequence[Any]) -> list[Any]:
     return [Estimate(*map(float, n)) if isinstance(n, list | tuple) else n for n in numbers]
+
+
+def _finite(number: Estimate) -> Estimate:
+    """An estimate as it is published: three numbers of so many digits, finite and in order."""
+    try:
+        made = Estimate(*(_rounded(float(part), DIGITS) for part in number))
+    except TypeError:
+        raise ValueError("value, low, high: three numbers, got arrays") from None
+    if not -math.inf < made.low <= made.value <= made.high < math.inf:
+        raise ValueError(
+            f"value, low, high: finite, and low <= value <= high, got {', '.join(map(str, number))}"
+        )
+    return made
 
 
 def _rounded(number: float, digits: int) -> float:

@@ -76,7 +76,7 @@ def test_a_row_without_a_claim_is_refused(shown: Shown, name: Any) -> None:
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ((math.nan,), "claim 'a': value, low, high: finite"),
+        ((math.nan,), "claim 'a': value: must be in (-inf, inf), got nan"),
         ((math.inf, 0.0, 1.0), "claim 'a': value, low, high: finite"),
         ((below(0, 1e-9), 0.0, 1.0), "claim 'a': give both ends of the interval, or neither"),
         ((1.0, 0.5), "claim 'a': give both ends of the interval, or neither"),

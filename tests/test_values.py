@@ -91,7 +91,7 @@ def test_a_text_is_written_as_its_format_says(
         ("{}", (None,), "a number, text or sequence"),
         ("{:.3f}", (math.nan,), "a number, text or sequence of them, got nan"),
         ("{:.3f}", ([0.5, np.float64(math.nan)],), "a number, text or sequence of them, got nan"),
-        ("{:.1f}", (Estimate(1, 0, 2)._replace(value=3),), "low <= value <= high, got 3, 0.0, 2.0"),
+        ("{:.1f}", (Estimate(1, 0, 2)._replace(value=3),), "low <= value <= high, got 3, 0, 2"),
         ("{}", (2**53,), "a whole number of 53 bits, got 54"),
         ("{:.2e}", (-(10**400),), "a whole number of 53 bits, got 1329"),
     ],
@@ -259,9 +259,10 @@ def test_a_tolerance_that_allows_any_curve_is_refused(numbers: list[float]) -> N
 )
 def test_what_is_no_interval_is_refused(three: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="value, low, high: finite, and low <= value <= high, got"):
-        Estimate(*three)
+        text("{}", Estimate(*three))
     third = 1 / 3
-    assert Estimate(third, third * (1 + 1e-15), third).value == 0.333333333333  # up to rounding
+    (kept,) = text("{:.3f}", Estimate(third, third * (1 + 1e-15), third)).numbers
+    assert kept.value == 0.333333333333  # up to rounding
 
 
 def test_in_distribution_a_number_without_its_interval_is_refused() -> None:
