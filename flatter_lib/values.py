@@ -126,9 +126,9 @@ def text(words: str, *numbers: Any) -> Text:
     """Words with numbers in them, for :func:`say` and :func:`glue`.
 
     Args:
-        words: a format, ``"{:.2f} steps"``. A ``{}`` takes a text, a whole number, an
-            :class:`~flatter_lib.stats.Estimate`, a :class:`Below` or another :class:`Text`; a float needs a format that says how many digits it is known to.
-            A sequence is written with commas between.
+        words: a format, ``"{:.2f} steps"``. A ``{}`` takes a text, a whole number, a
+            :class:`~flatter_lib.stats.Estimate`, a :class:`Below` or another :class:`Text`; a float needs a format that
+            says how many digits it is known to. A sequence is written with commas between.
         numbers: one for each ``{}``.
 
     Raises:
