@@ -6,15 +6,12 @@ A chapter names its data sets in its front matter (``flatter: data: [fashion-mni
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter, FailedError
 from flatter_lib.vision import data
-from flatter_lib.vision.data.layouts import Watch
 
 
 def needed(chapters: Iterable[Chapter]) -> list[str]:
@@ -23,15 +20,10 @@ def needed(chapters: Iterable[Chapter]) -> list[str]:
     return list(dict.fromkeys(name for some in names for name in some))
 
 
-def statuses(console: Console | None = None) -> Iterator[tuple[str, bool, str]]:
-    """Each data set's name, whether an intact copy is here, and where, or what is wrong.
-
-    Args:
-        console: where to show how far decoding is, if it is a terminal.
-    """
+def statuses() -> Iterator[tuple[str, bool, str]]:
+    """Each data set's name, whether an intact copy is here, and where, or what is wrong."""
     for dataset in data.catalogue():
-        with _watching(dataset.name, console) as watch:
-            status = data.status(dataset, watch=watch)
+        status = data.status(dataset)
         if isinstance(status, data.Location):
             passed = "".join(f"; passed over: {line}" for line in status.passed_over)
             yield dataset.name, True, f"{status.label}, in {status.folder}{passed}"
@@ -42,7 +34,7 @@ def statuses(console: Console | None = None) -> Iterator[tuple[str, bool, str]]:
 def listing(console: Console) -> None:
     """Print the catalogue with where each data set was found."""
     known = {dataset.name: dataset for dataset in data.catalogue()}
-    for name, here, text in statuses(console):
+    for name, here, text in statuses():
         dataset = known[name]
         lines = {
             "what": f"{dataset.title}: {dataset.size}",
@@ -67,29 +59,9 @@ def get(name: str, console: Console) -> None:
     if name not in known:
         raise BookError(f"no data set {name!r}; there are {', '.join(known)}")
     try:
-        with _watching(name, console) as watch:
-            found = data.get(
-                name,
-                report=lambda line: console.print(f"  {line}", markup=False, soft_wrap=True),
-                watch=watch,
-            )
+        found = data.get(
+            name, report=lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
+        )
     except data.DataError as error:
         raise FailedError(str(error)) from error
     console.print(f"  data: {name} ({found.label})", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _watching(name: str, console: Console | None) -> Iterator[Watch | None]:
-    """Shows how many images are decoded and the time left: a bar on a terminal, once there is something to show."""
-    if console is None or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"decoding {name}, once", visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

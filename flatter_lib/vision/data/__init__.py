@@ -4,23 +4,20 @@ A copy is looked for in the data root and then where packages put it; only an in
 copy (`Images.source`) and its content (`Images.digest`).
 """
 
-from flatter_lib.vision.data.datasets import Dataset
-from flatter_lib.vision.data.getting import get
+from flatter_lib.vision.data.copies import Location, data_root, get, load, status
 from flatter_lib.vision.data.images import Images
-from flatter_lib.vision.data.known import catalogue
+from flatter_lib.vision.data.known import Dataset, Place, Source, catalogue
 from flatter_lib.vision.data.layouts import DataError
-from flatter_lib.vision.data.loading import load, status
-from flatter_lib.vision.data.search import Location, available, data_root, find
 
 __all__ = [
     "DataError",
     "Dataset",
     "Images",
     "Location",
-    "available",
+    "Place",
+    "Source",
     "catalogue",
     "data_root",
-    "find",
     "get",
     "load",
     "status",

@@ -1,6 +1,7 @@
 """Ways to fetch a data set without root rights: torchvision's download, and a package of Debian's.
 
-Both run in a child process with a limit on its time: a network that answers nothing must not hang a build.
+Where one does not work, here and now, its error says why in a few words. Both run in a child process with a limit on
+its time: a network that answers nothing must not hang a build.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from flatter_lib.vision.data.layouts import DataError
 
 # Seconds without a byte after which a connection counts as dead, and seconds for a whole transfer.
 _STALLED = 10
@@ -26,10 +29,6 @@ getattr(datasets, sys.argv[1])(sys.argv[2], download=True)
 """
 
 
-class FetchError(Exception):
-    """This way did not work, here and now: a few words that say why; another way may."""
-
-
 def torchvision_download(dataset: str, kept: str, into: Path) -> Path:
     """Fetch a data set with torchvision's own download.
 
@@ -42,13 +41,12 @@ def torchvision_download(dataset: str, kept: str, into: Path) -> Path:
         The folder that holds the files.
 
     Raises:
-        FetchError: if torchvision is missing, or its download fails.
+        DataError: if torchvision is missing, or its download fails.
     """
-    done = _run([sys.executable, "-P", "-c", _TORCHVISION, dataset, str(into)])
+    done = _run([sys.executable, "-P", "-c", _TORCHVISION, dataset, str(into)], into)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = re.sub(r"\w+://\S+", "...", lines[-1].strip(" <>")) if lines else "no reason given"
-        raise FetchError(reason)
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        raise DataError(re.sub(r"\w+://\S+", "...", lines[-1].strip(" <>")))
     return into / kept
 
 
@@ -64,14 +62,14 @@ def debian_package(package: str, installed: str, into: Path) -> Path:
         The folder that holds the files.
 
     Raises:
-        FetchError: if this is no Debian or relative of it, or its package sources cannot be reached or do not
+        DataError: if this is no Debian or relative of it, or its package sources cannot be reached or do not
             have the package.
     """
     apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if apt is None or dpkg is None:
-        raise FetchError(
-            "apt-get is not on this machine (it comes with Debian, Ubuntu and their relatives)"
-        )
+        raise DataError("there is no apt-get, which comes with Debian, Ubuntu and their relatives")
+    for folder in ("state/lists/partial", "cache/archives/partial", "log"):
+        (into / folder).mkdir(parents=True)
     status = into / "status"
     status.touch()  # as if nothing were installed: the system's own record is neither needed nor read
     options = {
@@ -84,26 +82,19 @@ def debian_package(package: str, installed: str, into: Path) -> Path:
         "Acquire::http::Timeout": _STALLED,
         "Acquire::https::Timeout": _STALLED,
     }
-    for folder in ("state/lists/partial", "cache/archives/partial", "log"):
-        (into / folder).mkdir(parents=True)
     command = [apt, "-q", *(f"-o{name}={value}" for name, value in options.items())]
     # An update that reached some sources only is good enough if one of them has the package.
-    update = _run([*command, "update"], cwd=into)
+    _run([*command, "update"], into)
     # apt's own words are not passed on: they are many lines, about machines that the reader need not know.
-    if _run([*command, "download", package], cwd=into).returncode:
-        missed = update.returncode != 0 or "Failed to fetch" in update.stderr
-        raise FetchError(
-            "apt-get could not reach its package sources"
-            if missed
-            else "apt-get's package sources do not have it, or broke off"
-        )
+    if _run([*command, "download", package], into).returncode:
+        raise DataError("apt-get's package sources cannot be reached, broke off or do not have it")
     archive = next(into.glob(f"{package}_*.deb"))
-    if _run([dpkg, "-x", str(archive), str(into / "unpacked")]).returncode:
-        raise FetchError("the package does not unpack (is the disk full?)")
+    if _run([dpkg, "-x", str(archive), str(into / "unpacked")], into).returncode:
+        raise DataError("the package does not unpack (is the disk full?)")
     return into / "unpacked" / installed
 
 
-def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     try:
         process = subprocess.Popen(
             command,
@@ -117,7 +108,7 @@ def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedPro
             start_new_session=True,
         )
     except OSError as error:
-        raise FetchError(f"{Path(command[0]).name} does not start: {error.strerror}") from error
+        raise DataError(f"{Path(command[0]).name} does not start: {error.strerror}") from error
     try:
         stdout, stderr = process.communicate(timeout=_LIMIT)
     except BaseException as error:
@@ -125,6 +116,6 @@ def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedPro
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
-            raise FetchError(f"given up after {_LIMIT} s") from error
+            raise DataError(f"given up after {_LIMIT} s") from error
         raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

@@ -1,18 +1,72 @@
-"""The data sets that this library knows."""
+"""The data sets that this library knows: what each is, where a copy may lie, how to fetch one."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flatter_lib.vision.data.cifar_batches import Batch, CifarBatches
-from flatter_lib.vision.data.datasets import Dataset, Place, Source
-from flatter_lib.vision.data.digits import Digits, package_folder
+from flatter_lib.vision.data import cifar, digits, idx
 from flatter_lib.vision.data.fetch import debian_package, torchvision_download
-from flatter_lib.vision.data.idx_files import IdxFile, IdxFiles
 from flatter_lib.vision.data.image_folder import ImageFolder
+from flatter_lib.vision.data.layouts import Files, Layout
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a copy may lie.
+
+    Attributes:
+        label: what the copy is called in records, without a path.
+        folder: in the data root, or absolute.
+        layout: how the files lie in it.
+    """
+
+    label: str
+    folder: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Source:
+    """A way to fetch a copy.
+
+    Attributes:
+        label: where it comes from, in words.
+        size: how much is transferred, in words.
+        fetch: fetches into an existing empty folder and returns the folder that then holds the files, in the layout
+            of the data set's first place, which is `Files`; raises `DataError`.
+    """
+
+    label: str
+    size: str
+    fetch: Callable[[Path], Path]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry of the catalogue.
+
+    Attributes:
+        name: what commands and `load` call it.
+        title: what text calls it.
+        size: what it holds, and its size on disk, in words.
+        licence: under which licence, and whose it is.
+        homepage: where it is published.
+        places: where a copy may lie, in the order of search; what is fetched goes to the first.
+        sources: how to fetch a copy, in the order of trial.
+        package: the Python package that brings it and how to install that, in words; empty for one that lies in files.
+    """
+
+    name: str
+    title: str
+    size: str
+    licence: str
+    homepage: str
+    places: tuple[Place, ...]
+    sources: tuple[Source, ...]
+    package: str = ""
 
 
 def catalogue() -> tuple[Dataset, ...]:
@@ -25,28 +79,11 @@ def catalogue() -> tuple[Dataset, ...]:
     return _FASHION_MNIST, _MNIST, _CIFAR10, _DIGITS
 
 
-def _in_root(*folders: str) -> Callable[[Path], tuple[Path, ...]]:
-    return lambda root: tuple(root / folder for folder in folders)
-
-
-def _among_shared(folder: str) -> Callable[[Path], tuple[Path, ...]]:
-    # A virtual environment or conda has a prefix of its own, Debian's packages are in /usr.
-    shares = dict.fromkeys(
-        [Path("/usr/share"), Path("/usr/local/share"), Path(sys.prefix, "share")]
-    )
-    return lambda root: tuple(share / folder for share in shares)
-
-
-def _mnist_like(
-    train_images: str, train_labels: str, test_images: str, test_labels: str
-) -> IdxFiles:
+def _mnist_like(*sha256: str) -> Files:
     """The layout of MNIST and those that copy it, with the SHA-256 of each decompressed file."""
-    return IdxFiles(
-        IdxFile("train-images-idx3-ubyte", (60_000, 28, 28), train_images),
-        IdxFile("train-labels-idx1-ubyte", (60_000,), train_labels),
-        IdxFile("t10k-images-idx3-ubyte", (10_000, 28, 28), test_images),
-        IdxFile("t10k-labels-idx1-ubyte", (10_000,), test_labels),
-    )
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    digests = zip((f"{name}-ubyte" for name in names), sha256, strict=True)
+    return Files(dict(digests), idx.decode)
 
 
 # The checksums are those of the decompressed files in Debian's package dataset-fashion-mnist
@@ -67,12 +104,12 @@ _FASHION_MNIST = Dataset(
     licence="MIT, Zalando SE 2017",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
     places=(
-        Place("torchvision layout", _in_root("FashionMNIST/raw"), _FASHION_MNIST_FILES),
-        Place("files in the folder fashion-mnist", _in_root("fashion-mnist"), _FASHION_MNIST_FILES),
-        Place("files in the data root", _in_root(""), _FASHION_MNIST_FILES),
+        Place("torchvision layout", "FashionMNIST/raw", _FASHION_MNIST_FILES),
+        Place("files in the folder fashion-mnist", "fashion-mnist", _FASHION_MNIST_FILES),
+        Place("files in the data root", "", _FASHION_MNIST_FILES),
         Place(
             "Debian dataset-fashion-mnist",
-            _among_shared("datasets/fashion-mnist"),
+            "/usr/share/datasets/fashion-mnist",
             _FASHION_MNIST_FILES,
         ),
     ),
@@ -107,8 +144,8 @@ _MNIST = Dataset(
     licence="Yann LeCun, Corinna Cortes 1998; CC BY-SA 3.0 according to the documentation of Keras",
     homepage="http://yann.lecun.com/exdb/mnist/",
     places=(
-        Place("torchvision layout", _in_root("MNIST/raw"), _MNIST_FILES),
-        Place("files in the folder mnist", _in_root("mnist"), _MNIST_FILES),
+        Place("torchvision layout", "MNIST/raw", _MNIST_FILES),
+        Place("files in the folder mnist", "mnist", _MNIST_FILES),
     ),
     sources=(
         Source(
@@ -119,55 +156,26 @@ _MNIST = Dataset(
 
 # In the alphabetical order of their names, which is that of the labels.
 _CIFAR10_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 
 # The checksums are those by which torchvision 0.29 knows the files of the published archive.
-_CIFAR10_BATCHES = CifarBatches(
-    train=(
-        Batch("data_batch_1", "c99cafc152244af753f735de768cd75f"),
-        Batch("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
-        Batch("data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
-        Batch("data_batch_4", "634d18415352ddfa80567beed471001a"),
-        Batch("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
-    ),
-    test=(Batch("test_batch", "40351d587109b95175f43aff81a1287e"),),
-    meta=Batch("batches.meta", "5ff9c542aee3614f3951f8cda6e48888"),
-    classes=_CIFAR10_CLASSES,
-    images=10_000,
-    side=32,
-    archive="cifar-10-python.tar.gz",
+_CIFAR10_FILES = Files(
+    {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    },
+    cifar.decode,
 )
-_CIFAR10_PNG = ImageFolder(
-    format="PNG", endings=(".png",), classes=_CIFAR10_CLASSES, train=5_000, test=1_000, side=32
+_CIFAR10_PNG, _CIFAR10_JPEG = (
+    ImageFolder(format, _CIFAR10_CLASSES, train=5_000, test=1_000, side=32)
+    for format in ("PNG", "JPEG")
 )
-_CIFAR10_JPEG = ImageFolder(
-    format="JPEG",
-    endings=(".jpg", ".jpeg"),
-    classes=_CIFAR10_CLASSES,
-    train=5_000,
-    test=1_000,
-    side=32,
-)
-
-
-def _cifar10_folders(root: Path) -> tuple[Path, ...]:
-    # The root itself only if a class of CIFAR-10 is where it belongs: a root may hold any other `train`.
-    try:
-        here = (root / "train" / _CIFAR10_CLASSES[0]).is_dir()
-    except PermissionError:
-        here = False
-    return (*_in_root("cifar10", "cifar-10", "CIFAR10")(root), *([root] if here else []))
-
 
 _CIFAR10 = Dataset(
     name="cifar10",
@@ -176,16 +184,10 @@ _CIFAR10 = Dataset(
     licence="none stated by its publisher; cite Krizhevsky 2009",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     places=(
-        Place(
-            "torchvision layout",
-            _in_root(
-                "cifar-10-batches-py",
-                *(f"{name}/cifar-10-batches-py" for name in ("cifar10", "cifar-10", "CIFAR10")),
-            ),
-            _CIFAR10_BATCHES,
-        ),
-        Place("image folder (PNG)", _cifar10_folders, _CIFAR10_PNG),
-        Place("image folder (JPEG copy: lossy)", _cifar10_folders, _CIFAR10_JPEG),
+        Place("torchvision layout", "cifar-10-batches-py", _CIFAR10_FILES),
+        Place("files in the folder cifar10", "cifar10/cifar-10-batches-py", _CIFAR10_FILES),
+        Place("image folder (PNG)", "cifar10", _CIFAR10_PNG),
+        Place("image folder (JPEG copy: lossy)", "cifar10", _CIFAR10_JPEG),
     ),
     sources=(
         Source(
@@ -196,23 +198,13 @@ _CIFAR10 = Dataset(
     ),
 )
 
-# The checksum is that of scikit-learn 1.9. As they come, not shuffled: no generator decides what is tested.
 _DIGITS = Dataset(
     name="digits",
     title="Digits",
     size="1,437 + 360 grey images of 8 x 8 in ten classes",
     licence="Ethem Alpaydin, Cevat Kaynak 1998 (UCI), shipped with scikit-learn (BSD 3-Clause)",
     homepage="https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html",
-    places=(
-        Place(
-            "scikit-learn's load_digits",
-            package_folder,
-            Digits(
-                train=1_437,
-                sha256="0ad994755ee5bbf58e3481a6499875f950c12b2d143d13be69a6120677996da6",
-            ),
-        ),
-    ),
+    places=(Place("scikit-learn's load_digits", digits.FOLDER, digits.Digits()),),
     sources=(),
     package="scikit-learn, which `pip install 'flatter-lib[book]'` installs",
 )

@@ -1,17 +1,18 @@
-"""What a data set's files look like in a folder: what every layout can say of a copy there."""
+"""What a data set's files look like in a folder; and files that are known by their checksums."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-#: Is told, now and then, how many images of how many are decoded.
-Watch = Callable[[int, int], None]
 
 
 class DataError(Exception):
@@ -30,55 +31,75 @@ class Arrays(NamedTuple):
 class Layout(Protocol):
     """One way in which a data set lies in a folder."""
 
-    def present(self, folder: Path) -> bool:
-        """Whether any part of a copy is there; no file is read."""
-
-    def complete(self, folder: Path) -> bool:
-        """Whether, by names, numbers and sizes, all of a copy is there; no file is read.
-
-        Raises:
-            OSError: if the folder cannot be looked into.
-        """
-
-    def read(self, folder: Path) -> Arrays:
-        """The whole copy, checked.
+    def read(self, folder: Path) -> Arrays | None:
+        """The whole copy, checked; None if no part of one is there.
 
         Raises:
             DataError: if a part is missing, unreadable, truncated or altered; the message names the file.
+            OSError: if something cannot be read.
         """
 
 
-@runtime_checkable
-class Installable(Layout, Protocol):
-    """A layout in which a fetched copy can be put in place."""
+@dataclass(frozen=True)
+class Files:
+    """Files in one folder, each plain or compressed with the ending ``.gz``, known by their checksums.
 
-    def install(self, folder: Path, target: Path) -> None:
-        """Put the checked copy in ``folder`` into ``target``; each file appears there whole or not at all.
+    Attributes:
+        digests: name without ``.gz`` -> SHA-256 or MD5 in hexadecimal, of the decompressed file: an archive may have
+            been packed anew.
+        decode: makes the arrays from the files' contents by name, in this order; raises ValueError.
+    """
+
+    digests: Mapping[str, str]
+    decode: Callable[[Mapping[str, bytes]], Arrays]
+
+    def contents(self, folder: Path) -> dict[str, bytes]:
+        """The files by name, decompressed and checked; empty if none of them is there.
 
         Raises:
-            DataError: if the copy is not intact; ``target`` is then as it was.
-            OSError: if ``target`` cannot be written.
+            DataError: if some are there and one is missing or not intact.
+            OSError: if one cannot be read.
         """
+        found, lacking = dict[str, bytes](), list[str]()
+        for name in self.digests:
+            content = self._content(folder, name)
+            if content is None:
+                lacking.append(name)
+            else:
+                found[name] = content
+        if found and lacking:
+            raise DataError(f"{folder} lacks {lacking[0]}; unpack it anew")
+        return found
 
+    def read(self, folder: Path) -> Arrays | None:
+        """See `Layout.read`."""
+        contents = self.contents(folder)
+        try:
+            return self.decode(contents) if contents else None
+        except ValueError as error:
+            raise DataError(f"{folder} holds another data set: {error}") from None
 
-@runtime_checkable
-class Slow(Layout, Protocol):
-    """A layout that takes so long to decode that the decoded arrays are worth keeping."""
-
-    def signature(self, folder: Path) -> str:
-        """Changes when the copy may decode to something else; cheap.
-
-        Raises:
-            DataError: if the folder cannot be looked into.
-        """
-
-    def read(self, folder: Path, watch: Watch | None = None) -> Arrays:
-        """The whole copy, checked; see `Layout.read`.
-
-        Args:
-            folder: where it lies.
-            watch: see `Watch`.
-        """
+    def _content(self, folder: Path, name: str) -> bytes | None:
+        path = folder / name
+        if not path.exists():
+            path = folder / f"{name}.gz"
+        try:
+            content = path.read_bytes()
+            if path.suffix == ".gz":
+                content = gzip.decompress(content)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise DataError(f"{path} is truncated or altered: it does not decompress") from None
+        wanted = self.digests[name]
+        kind = "MD5" if len(wanted) == 32 else "SHA-256"
+        digest = hashlib.new(kind.replace("-", ""), content, usedforsecurity=False).hexdigest()
+        if digest != wanted:
+            raise DataError(
+                f"{path} is truncated or altered ({len(content):,} bytes): its {kind} is {digest[:12]}..., "
+                f"not {wanted[:12]}...; unpack it anew"
+            )
+        return content
 
 
 def put(contents: Mapping[str, bytes], target: Path) -> None:

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flatter_lib.vision.data import DataError, Location, available, catalogue, get, load, status
-from flatter_lib.vision.data.datasets import Dataset
-
-
-@pytest.fixture
-def digits() -> Dataset:
-    (found,) = (dataset for dataset in catalogue() if dataset.name == "digits")
-    return found
-
-
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python without scikit-learn."""
-    monkeypatch.setattr("flatter_lib.vision.data.digits.find_spec", lambda name: None)
+from flatter_lib.vision.data import DataError, Location, digits, get, load, status
 
 
 def test_they_are_scikit_learns_in_its_order(root: Path) -> None:
@@ -38,7 +24,6 @@ def test_they_are_scikit_learns_in_its_order(root: Path) -> None:
     np.testing.assert_array_equal(pixels, np.rint(theirs.images / 16 * 255))
     assert (pixels.min(), pixels.max()) == (0, 255)
     assert images.source == "scikit-learn's load_digits"
-    assert available("digits", root)
     assert not root.exists()
 
 
@@ -46,15 +31,17 @@ def test_get_finds_them_without_a_source(root: Path) -> None:
     found = get("digits", root, report=pytest.fail)
     assert found == status("digits", root)
     assert isinstance(found, Location)
+    assert Path(sys.modules["sklearn"].__file__).parent == found.folder
 
 
-@pytest.mark.usefixtures("without")
-def test_without_scikit_learn_the_extra_is_named(root: Path) -> None:
+def test_without_scikit_learn_the_extra_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     says = (
         "Digits is missing: the package that brings it is not installed; "
         "install scikit-learn, which `pip install 'flatter-lib[book]'` installs"
     )
-    assert not available("digits", root)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
     assert str(status("digits", root)) == says
     for ask in (load, get):
         with pytest.raises(DataError) as raised:
@@ -65,13 +52,11 @@ def test_without_scikit_learn_the_extra_is_named(root: Path) -> None:
 def test_a_scikit_learn_that_does_not_import(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     error = str(status("digits", root))
-    assert error.startswith("Digits is damaged: scikit-learn in ")
-    assert " does not load them: import of sklearn.datasets halted" in error
+    assert error.startswith("Digits is damaged: scikit-learn does not load them: import of sklearn")
 
 
-def test_other_digits_are_refused(digits: Dataset, root: Path) -> None:
-    (place,) = digits.places
-    other = replace(digits, places=(replace(place, layout=replace(place.layout, train=1_436)),))
-    error = str(status(other, root))
-    assert "is altered: the SHA-256 of its digits is " in error
+def test_other_digits_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "TRAIN", 1_436)
+    error = str(status("digits", root))
+    assert error.startswith("Digits is damaged: scikit-learn brings others: their SHA-256 is ")
     assert "\n" not in error
