@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 #: A processor's features -> the widest instruction set that PyTorch chooses for them by itself.
@@ -45,6 +48,20 @@ def short(description: str) -> str:
         ('Linux x86_64, 2 cores', 'Linux x86_64, 2 cores')
     """
     return ", ".join(description.split(", ")[:2])
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = _version(name)
+    return found
+
+
+@functools.cache
+def _version(package: str) -> str:
+    return metadata.version(package)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The commands that make records and look at them."""
+"""The commands that make records, look at them, and measure them again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, FailedError, Project
 
 if TYPE_CHECKING:
-    from flatter_lib.sweep.driver import Plan, Report
-    from flatter_lib.sweep.pools import Pool
-    from flatter_lib.sweep.progress import Display
+    from flatter_lib.evidence.cluster import Pool
+    from flatter_lib.evidence.experiment import Experiment
+    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.sweep import Plan, Report
 
 ExperimentName = Annotated[
     str, typer.Argument(help="An experiment's name, as `flatter results` lists it.")
@@ -55,9 +56,10 @@ def sweep(
 
     Killed at any moment and started again, it repeats only what was in flight. Runs that failed are tried again.
     """
-    from flatter_lib.results.store import Store
-    from flatter_lib.sweep import driver, experiment
-    from flatter_lib.sweep.progress import Display
+    from flatter_lib.evidence import experiment
+    from flatter_lib.evidence import sweep as driver
+    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.store import Store
 
     out, err = output(), messages()
     with _errors():
@@ -81,10 +83,11 @@ def results(
     """List the experiments, and of each profile how many runs have a record."""
     from rich.table import Table
 
-    from flatter_lib.results.records import few
-    from flatter_lib.results.store import Store
-    from flatter_lib.sweep import driver, experiment
-    from flatter_lib.sweep.progress import duration
+    from flatter_lib.evidence import experiment
+    from flatter_lib.evidence import sweep as driver
+    from flatter_lib.evidence.progress import duration
+    from flatter_lib.evidence.records import few
+    from flatter_lib.evidence.store import Store
 
     out = output()
     table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
@@ -112,16 +115,80 @@ def results(
         messages().print(f"  {line}", markup=False)
 
 
+def verify(
+    name: Annotated[str, typer.Argument(help="An experiment; all that have records without.")] = "",
+    seconds: Annotated[
+        float, typer.Option(min=1, help="About how long each experiment may take, on two workers.")
+    ] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be measured again, and how long.")
+    ] = False,
+    store: StoreFolder = None,
+) -> None:
+    """Measure a sample of the records again under today's code, and say whether they hold.
+
+    No record is rewritten; each verification is added to NAME.verified.json beside them, failed ones too. Interrupted,
+    it keeps nothing of the experiment that it was at.
+    """
+    from flatter_lib.evidence import experiment
+
+    folder = Project.find().results if store is None else store
+    names = [name] if name else [n for n in experiment.names() if (folder / f"{n}.jsonl").is_file()]
+    if not names:
+        raise BookError(f"{folder}: holds no records; `flatter sweep` makes them")
+    with _errors():
+        tried = _drawn if dry_run else _held
+        held = [tried(experiment.find(n), folder / f"{n}.jsonl", seconds) for n in names]
+    if not all(held):
+        raise typer.Exit(1)
+
+
+def _drawn(found: Experiment, path: Path, seconds: float) -> bool:
+    """List what would be measured again."""
+    from flatter_lib.evidence import load, verify
+    from flatter_lib.evidence.progress import duration
+    from flatter_lib.evidence.record import said
+
+    out, records = output(), load(path)
+    drawn = verify.sample(records, found.source(), seconds * verify.WORKERS, verify.WORKERS)
+    for record in drawn:
+        line = f"  {said(record.configuration)}  ({duration(record.seconds)})"
+        out.print(line, markup=False, soft_wrap=True)
+    needed = duration(sum(record.seconds for record in drawn) / verify.WORKERS)
+    out.print(f"{found.name}: {len(drawn)} of {len(records)} records, about {needed}")
+    return True
+
+
+def _held(found: Experiment, path: Path, seconds: float) -> bool:
+    """Verify the records of an experiment, and say how that went."""
+    from flatter_lib.evidence import verify
+    from flatter_lib.evidence.progress import Display
+
+    made, wrong = verify.verify(found, path, seconds, Display(messages()))
+    for line in wrong:
+        messages().print(f"  {found.name}: {line}", markup=False)
+    outcome = (
+        "hold"
+        if made["passed"]
+        else f"do not hold: if today's code is right, `flatter sweep {found.name} --renew` measures them again"
+    )
+    output().print(
+        f"{found.name}: {len(made['keys'])} of {made['records']} records measured again; they {outcome}",
+        soft_wrap=True,
+    )
+    return bool(made["passed"])
+
+
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """What stops a sweep, as the command line says it."""
-    from flatter_lib.sweep.experiment import SweepError, UnknownError
+    """What stops a command, as the command line says it."""
+    from flatter_lib.evidence.experiment import SweepError, UnknownError
 
     try:
         yield
     except UnknownError as error:
         raise BookError(str(error)) from None
-    except SweepError as error:
+    except (SweepError, ValueError) as error:
         raise FailedError(str(error)) from error
 
 
@@ -136,34 +203,27 @@ def _folder(store: Path | None, profile: str) -> Path:
 def _pool(
     workers: int, scheduler: str, display: Display
 ) -> Callable[[], AbstractContextManager[Pool]]:
-    if scheduler:
-        if not re.fullmatch(r"tcp://.+:\d+", scheduler):
-            raise BookError(
-                f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
-            )
-        try:
-            from flatter_lib.sweep.cluster import cluster
-        except ImportError:
-            raise BookError(
-                "--scheduler needs Dask: python -m pip install 'dask[distributed]' in this environment"
-            ) from None
-        return lambda: cluster(scheduler, display.say)
-    from flatter_lib.sweep.pools import local
+    if scheduler and not re.fullmatch(r"tcp://.+:\d+", scheduler):
+        raise BookError(
+            f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
+        )
+    from flatter_lib.evidence import cluster
 
-    return lambda: local(workers)
+    if scheduler:
+        return lambda: cluster.remote(scheduler, display.say)
+    return lambda: cluster.local(workers)
 
 
 def _list(out: Console, todo: Plan, workers: int) -> None:
-    from flatter_lib.results.record import configuration_of
-    from flatter_lib.results.records import few
-    from flatter_lib.sweep.progress import duration
+    from flatter_lib.evidence.progress import duration
+    from flatter_lib.evidence.record import configuration_of, said
+    from flatter_lib.evidence.records import few
 
     for line in few(todo.damaged):
         out.print(f"  not read: {line}", markup=False, soft_wrap=True)
     for key, cost in todo.waiting.items():
-        fields = configuration_of(todo.wanted[key])
-        said = ", ".join(f"{name}={value}" for name, value in fields.items())
-        out.print(f"  {said}  ({duration(cost)})", markup=False, soft_wrap=True)
+        fields = said(configuration_of(todo.wanted[key]))
+        out.print(f"  {fields}  ({duration(cost)})", markup=False, soft_wrap=True)
     failed = f", {todo.failed} of them failed before" if todo.failed else ""
     stale = f"; {todo.stale} records are by other code (--renew)" if todo.stale else ""
     time = f"about {duration(todo.cost / workers)} on {workers} workers" if todo.waiting else ""
