@@ -10,8 +10,8 @@ small,
 
 is the ratio of momentum's time 1/(1-beta) and the drift's.
 
-A configuration is a few cells (step size, memory) of one noise that take about the same number of steps, each run
-from every start: run j of a cell is the j-th network, from its initial weights on. A profile holds laws
+A configuration is a cell, a run of one step size, momentum and noise from every start: run j is the j-th network, from
+its initial weights on. A profile holds laws
 :math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and the same laws aside of it; a scan of momenta at
 all step sizes; scans with other noise strengths, with minibatches and with label flips; plain SGD at its best step
 size; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and without label
@@ -26,7 +26,7 @@ interpolation has to be seen in the records, which hold the loss of every start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
+from flatter_lib.experiments.design import Cell, Landscape, rounded, rungs, short
 
 if TYPE_CHECKING:
     import torch
@@ -50,21 +51,24 @@ QUANTITIES: tuple[Quantity, ...] = ("trace", "loss", "accuracy")
 #: Fractions of the first Tr H, at which runs are timed; at the first one they are also brought to rest.
 LEVELS = (0.5, 0.35)
 SLOW = 0.09
-#: Step sizes: eta h is about 1 at the sharpest start with the largest, and all are below the edge of stability.
-LRS = (0.04, 0.02378, 0.01414, 0.008409, 0.005)
-NOISE = 0.25
-IMAGES = 192
+IMAGES, STARTS = 192, 8
+#: Eta h is about 1 at the sharpest start with the largest step, and all are below the edge of stability.
+FULL = Landscape(
+    IMAGES * SLOW, 0.25, lrs=(0.04, 0.02378, 0.01414, 0.008409, 0.005), patience=6, drift=2.5
+)
+LRS, NOISE = FULL.lrs, FULL.strength
 GAMMAS = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8)
 #: Kappa at the middle step size of laws that meet there, and of laws that start on the side to which they lead.
 KAPPA_MEETING = 2.0
 KAPPA_APART = (0.15, 0.25, 0.4, 8.0, 8.0)
-SCAN_KAPPAS = tuple(float(f"{k:.3g}") for k in np.geomspace(0.25, 150.0, 8))
+SCAN_KAPPAS = tuple(rounded(k, 3) for k in np.geomspace(0.25, 150.0, 8))
 #: Other noise strengths at the largest step size; plain SGD's step sizes, and kappas of heavy ball, at these.
 TUNED_NOISES = (0.5, 1.0, 2.0)
 TUNED_LRS = (0.04, 0.02)
 TUNED_KAPPAS = (0.02, 0.08, 0.3, 1.0, 3.0, 10.0, 30.0, 90.0)
 #: Minibatches, with label noise of the same covariance, and their step sizes and kappas.
 BATCH = 48
+IN_BATCHES = FULL._replace(slow=BATCH * SLOW, strength=NOISE * (BATCH / IMAGES) ** 0.5)
 BATCH_LRS = LRS[::2]
 BATCH_KAPPAS = (0.5, 2.0, 5.0, 12.0, 30.0, 75.0, 180.0)
 FLIP_KAPPAS = (0.5, 2.0, 8.0, 30.0)
@@ -100,15 +104,15 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Configuration:
-    """Some cells, and their runs.
+    """A cell, and its runs.
 
     Attributes:
-        lr: step size eta of each cell.
-        memory: 1 - beta of each cell, in (0, 1]; 1 - beta_1 of AdamW.
+        lr: step size eta.
+        memory: 1 - beta, in (0, 1]; 1 - beta_1 of AdamW.
         noise: standard deviation of additive noise on every target, or probability of a flip.
         steps: of every run.
         seed: of the first run's noise; the others count up from it.
-        starts: networks, each with a run in every cell.
+        starts: networks, each with a run.
         batch: images a step, drawn with replacement; None for all of them, once each.
         kind: of label noise, ``additive`` or ``flip``.
         phase: ``noise`` starts on the floor; ``all`` starts from the initial weights.
@@ -127,12 +131,12 @@ class Configuration:
         dtype: in which precision.
     """
 
-    lr: tuple[float, ...]
-    memory: tuple[float, ...]
+    lr: float
+    memory: float
     noise: float
     steps: int
     seed: int
-    starts: int = 8
+    starts: int = STARTS
     batch: int | None = None
     kind: Literal["additive", "flip"] = "additive"
     phase: Literal["noise", "all"] = "noise"
@@ -155,8 +159,6 @@ class Configuration:
         checks.fields(self, steps=0, seed=0, starts=1, looks=0, images=1, test_images=1, pool=1)
         checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
-        if len(self.lr) != len(self.memory):
-            raise ValueError(f"memory: must be {len(self.lr)} numbers, one for each lr")
 
     @property
     def variance(self) -> float:
@@ -166,79 +168,40 @@ class Configuration:
         return LabelNoise(self.kind, self.noise).variance(10)
 
 
-class Cell(NamedTuple):
-    """A step size, 1 - beta, and the noise with its batch."""
-
-    lr: float
-    memory: float
-    noise: float
-    batch: int = IMAGES
-
-    @property
-    def kappa(self) -> float:
-        """The ratio of the two times."""
-        return (self.lr * self.noise) ** 2 / (self.batch * SLOW * self.memory**3)
-
-    @property
-    def steps(self) -> float:
-        """Steps, well past the time at which Tr H is at the last of the levels."""
-        return (6 + 2.5 / self.kappa) / self.memory
-
-
-def cell(lr: float, noise: float, kappa: float, batch: int = IMAGES) -> Cell:
-    """The cell with this kappa; 1 - beta at most 1, of four digits.
-
-    Examples:
-        >>> cell(0.04, 0.25, 2.0)
-        Cell(lr=0.04, memory=0.01425, noise=0.25, batch=192)
-    """
-    memory = min(1.0, ((lr * noise) ** 2 / (batch * SLOW * kappa)) ** (1 / 3))
-    return Cell(lr, float(f"{memory:.4g}"), noise, batch)
-
-
-def law(gamma: float, kappa: float, noise: float = NOISE, batch: int = IMAGES) -> list[Cell]:
-    r"""Cells along :math:`1-\beta = C \eta^\gamma`, with C such that kappa is this at the middle step size.
-
-    Examples:
-        >>> [round(c.kappa, 2) for c in law(2 / 3, 2.0)]
-        [2.0, 2.0, 2.0, 2.0, 2.0]
-    """
-    middle = LRS[len(LRS) // 2]
-    at_middle = cell(middle, noise, kappa, batch).memory
-    return [
-        Cell(lr, float(f"{at_middle * (lr / middle) ** gamma:.4g}"), noise, batch) for lr in LRS
+def laws() -> list[Cell]:
+    """The cells of all laws, and of the scans."""
+    chosen = [
+        c
+        for gamma, apart in zip(GAMMAS, KAPPA_APART, strict=True)
+        for c in FULL.law(gamma, KAPPA_MEETING) + FULL.law(gamma, apart)
     ]
-
-
-def scan(lr: float, kappas: Iterable[float] = SCAN_KAPPAS, noise: float = NOISE) -> list[Cell]:
-    """Cells at one step size, over momenta."""
-    return [cell(lr, noise, kappa) for kappa in kappas]
+    return chosen + [c for lr in LRS for c in FULL.scan(lr, SCAN_KAPPAS)]
 
 
 def scan_in_batches(lr: float) -> list[Cell]:
-    """The same with minibatches, and label noise of the same covariance."""
-    noise = NOISE * (BATCH / IMAGES) ** 0.5
-    return [cell(lr, noise, kappa, BATCH) for kappa in BATCH_KAPPAS]
+    """A scan with minibatches, and label noise of the same covariance."""
+    return IN_BATCHES.scan(lr, BATCH_KAPPAS)
 
 
 def tuned(noise: float) -> tuple[list[Cell], list[Cell]]:
     """Cells of plain SGD, with the strongest noise also at a smaller step, and of heavy ball."""
     lrs = TUNED_LRS if noise == max(TUNED_NOISES) else TUNED_LRS[:1]
-    heavy = [cell(LRS[0], noise, kappa) for kappa in TUNED_KAPPAS]
-    return [Cell(lr, 1.0, noise) for lr in lrs], [c for c in heavy if c.memory < 1]
+    heavy = FULL.scan(LRS[0], TUNED_KAPPAS, noise)
+    return [FULL.plain(lr, noise) for lr in lrs], [c for c in heavy if c.memory < 1]
 
 
-def equal_steps(lr: float) -> tuple[list[Cell], int]:
-    """Plain SGD, momentum 0.9 and the rule at a step size, and a number of steps for all of them."""
-    rule = cell(lr, NOISE, RULE_KAPPA)
-    cells = [Cell(lr, 1.0, NOISE), Cell(lr, 0.1, NOISE), rule]
-    return cells, int(np.ceil(EQUAL_STEPS / rule.memory))
+def equal_steps(lr: float) -> list[Configuration]:
+    """Plain SGD, momentum 0.9 and the rule at a step size, with a number of steps for all of them."""
+    rule = FULL.cell(lr, RULE_KAPPA)
+    cells = [FULL.plain(lr), Cell(lr, 0.1, NOISE, FULL), rule]
+    seed = 4 * 10**6 + 5 * 10**5 + BATCH_LRS.index(lr)
+    return _rung(cells, EQUAL_STEPS / rule.memory, seed)
 
 
-def fixed_momentum() -> Configuration:
+def fixed_momentum() -> list[Configuration]:
     """Momentum 0.9 at the largest step size, until Tr H has halved."""
-    c = Cell(LRS[0], 0.1, NOISE)
-    return _configuration([c], 1.6 / (c.kappa * c.memory), 4 * 10**6 + 6 * 10**5)
+    c = Cell(LRS[0], 0.1, NOISE, FULL)
+    return _rung([c], 1.6 / (c.kappa * c.memory), 4 * 10**6 + 6 * 10**5)
 
 
 def flip_probability(noise: float) -> float:
@@ -255,104 +218,78 @@ def flip_probability(noise: float) -> float:
         middle = (low + high) / 2
         enough = LabelNoise("flip", middle).variance(10) > noise**2
         low, high = (low, middle) if enough else (middle, high)
-    return float(f"{low:.4g}")
+    return rounded(low)
 
 
-def _grouped(cells: Iterable[Cell], seed: int, **options: Any) -> list[Configuration]:
-    """Configurations of cells that take about as long."""
-    ordered = sorted(set(cells), key=lambda c: (c.noise, c.steps))
-    groups: list[list[Cell]] = []
-    for c in ordered:
-        last = groups[-1] if groups else []
-        fits = last and last[0].noise == c.noise and c.steps < 1.3 * last[0].steps
-        if fits and len(last) < 4:
-            last.append(c)
-        else:
-            groups.append([c])
-    return [
-        _configuration(group, max(c.steps for c in group), seed + 1000 * i, **options)
-        for i, group in enumerate(groups)
-    ]
-
-
-def _configuration(cells: Iterable[Cell], steps: float, seed: int, **options: Any) -> Configuration:
-    chosen = list(cells)
-    return Configuration(
-        lr=tuple(c.lr for c in chosen),
-        memory=tuple(c.memory for c in chosen),
-        noise=options.pop("noise", chosen[0].noise),
-        steps=int(np.ceil(steps)),
-        seed=seed,
-        **options,
-    )
-
-
-def laws() -> list[Cell]:
-    """The cells of all laws, and of the scans."""
-    chosen = [
-        c
-        for gamma, apart in zip(GAMMAS, KAPPA_APART, strict=True)
-        for c in law(gamma, KAPPA_MEETING) + law(gamma, apart)
-    ]
-    return chosen + [c for lr in LRS for c in scan(lr)]
-
-
-def flips() -> Configuration:
+def flips() -> list[Configuration]:
     """Label flips at the middle step size."""
-    cells = scan(LRS[2], FLIP_KAPPAS)
+    cells = FULL.scan(LRS[2], FLIP_KAPPAS)
     steps = max(c.steps for c in cells)
-    return _configuration(cells, steps, 5 * 10**6, kind="flip", noise=flip_probability(NOISE))
+    return _rung(cells, steps, 5 * 10**6, kind="flip", noise=flip_probability(NOISE))
 
 
-def fresh(noise: float) -> list[Configuration]:
-    """Trainings from the initial weights: heavy ball and plain SGD, and AdamW."""
+def fresh(noise: float) -> list[list[Configuration]]:
+    """Trainings from the initial weights: heavy ball and plain SGD at each step size, and AdamW."""
     options: dict[str, Any] = {"phase": "all", "batch": FRESH_BATCH}
     offset = 5 * 10**5 if noise else 0
     trainings = [
-        _configuration(
-            [Cell(lr, memory, noise) for memory in FRESH_MEMORIES],
+        _rung(
+            [Cell(lr, memory, noise, FULL) for memory in FRESH_MEMORIES],
             FRESH_STEPS,
             6 * 10**6 + offset + 1000 * i,
             **options,
         )
         for i, lr in enumerate(FRESH_LRS if not noise else FRESH_LRS[:1])
     ]
-    adam = [Cell(lr, ADAM_MEMORY, noise) for lr in ADAM_LRS]
+    adam = [Cell(lr, ADAM_MEMORY, noise, FULL) for lr in ADAM_LRS]
     return [
         *trainings,
-        _configuration(adam, FRESH_STEPS, 7 * 10**6 + offset, optimizer="adamw", **options),
+        _rung(adam, FRESH_STEPS, 7 * 10**6 + offset, optimizer="adamw", **options),
     ]
 
 
-def adam_on_the_floor() -> Configuration:
+def adam_on_the_floor() -> list[Configuration]:
     """AdamW under the label noise of the laws, from the floor."""
-    cells = [Cell(lr, ADAM_MEMORY, NOISE) for lr in ADAM_LRS]
-    return _configuration(cells, 2000, 8 * 10**6, optimizer="adamw")
+    cells = [Cell(lr, ADAM_MEMORY, NOISE, FULL) for lr in ADAM_LRS]
+    return _rung(cells, 2000, 8 * 10**6, optimizer="adamw")
 
 
-def without_noise() -> Configuration:
+def without_noise() -> list[Configuration]:
     """From the floor, with nothing random but the choice of minibatches."""
-    cells = [cell(LRS[0], NOISE, kappa) for kappa in (0.5, 4.0)]
-    return _configuration(cells, 1500, 9 * 10**6, batch=BATCH, noise=0.0)
+    return _rung(FULL.scan(LRS[0], (0.5, 4.0)), 1500, 9 * 10**6, batch=BATCH, noise=0.0)
 
 
-def small() -> Configuration:
+def small() -> list[Configuration]:
     """A few steps in double precision, which a reader can repeat."""
-    cells = [cell(LRS[0], NOISE, kappa) for kappa in (0.5, 4.0)]
-    return _configuration(cells, 200, 10**7, starts=2, looks=12, dtype="float64")
+    cells = FULL.scan(LRS[0], (0.5, 4.0))
+    return _rung(cells, 200, 10**7, starts=2, looks=12, dtype="float64")
 
 
-def _profile() -> list[Configuration]:
-    """All cells, each once."""
-    chosen = _grouped(laws(), 0)
+def _rung(cells: Sequence[Cell], steps: float, seed: int, **options: Any) -> list[Configuration]:
+    """Cells that are made together: every run of theirs has noise of its own."""
+    starts = options.pop("starts", STARTS)
+    given = {"noise": cells[0].strength, "steps": int(np.ceil(steps)), "starts": starts} | options
+    return [
+        Configuration(c.lr, c.memory, seed=seed + i * starts, **given) for i, c in enumerate(cells)
+    ]
+
+
+def _rungs(cells: Iterable[Cell], seed: int, **options: Any) -> list[list[Configuration]]:
+    chosen = rungs(cells, seed, longest=1.3)
+    return [_rung(rung.cells, rung.steps, rung.seed, **options) for rung in chosen]
+
+
+def _profile() -> list[list[Configuration]]:
+    """All cells, each once, in lists of those that are made together."""
+    chosen = _rungs(laws(), 0)
     for i, noise in enumerate(TUNED_NOISES):
         plain, heavy = tuned(noise)
-        chosen += _grouped(heavy, 10**6 * (1 + i))
+        chosen += _rungs(heavy, 10**6 * (1 + i))
         # Plain SGD comes down to the first of the levels at s_1.
         if i == 0:  # plain SGD would take very long
             continue
         chosen += [
-            _configuration(
+            _rung(
                 [c],
                 min(13_000, 1.3 / (c.kappa * c.memory)),
                 10**6 * (1 + i) + 9 * 10**5 + j,
@@ -360,17 +297,14 @@ def _profile() -> list[Configuration]:
             )
             for j, c in enumerate(plain)
         ]
-    chosen += _grouped([c for lr in BATCH_LRS for c in scan_in_batches(lr)], 4 * 10**6, batch=BATCH)
-    chosen += [
-        _configuration(*equal_steps(lr), 4 * 10**6 + 5 * 10**5 + i) for i, lr in enumerate(LRS[::2])
-    ]
-    chosen.append(fixed_momentum())
-    chosen += [flips(), *fresh(0.0), *fresh(NOISE), adam_on_the_floor(), without_noise(), small()]
-    return chosen
+    chosen += _rungs([c for lr in BATCH_LRS for c in scan_in_batches(lr)], 4 * 10**6, batch=BATCH)
+    chosen += [equal_steps(lr) for lr in BATCH_LRS]
+    chosen += [fixed_momentum(), flips(), *fresh(0.0), *fresh(NOISE)]
+    return [*chosen, adam_on_the_floor(), without_noise(), small()]
 
 
-def _at_full_size(c: Configuration) -> Configuration:
-    """A configuration of the laptop with all images and a wide network, and the same kappas in larger batches."""
+def _at_full_size(i: int, c: Configuration) -> Configuration:
+    """The i-th cell of a rung with all images and a wide network, and the same kappa in larger batches."""
     factor = 5
     return replace(
         c,
@@ -378,6 +312,7 @@ def _at_full_size(c: Configuration) -> Configuration:
         noise=c.noise * factor**0.5 if c.kind == "additive" else c.noise,
         batch=factor * (c.batch or c.images),
         starts=2 * c.starts,
+        seed=c.seed + i * c.starts,
         images=60_000,
         test_images=10_000,
         pool=1,
@@ -390,26 +325,32 @@ def _at_full_size(c: Configuration) -> Configuration:
     )
 
 
+def _small(i: int, c: Configuration) -> Configuration:
+    """The i-th cell of a rung on scikit-learn's digits, in seconds and in double precision."""
+    starts = 2
+    return replace(
+        c,
+        dataset="digits",
+        steps=24,
+        starts=starts,
+        seed=c.seed + i * (starts - c.starts),
+        looks=6,
+        images=64,
+        test_images=100,
+        pool=1,
+        width=8,
+        trace_images=64,
+        descent=0.1,
+        dtype="float64",
+    )
+
+
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
-        replace(
-            c,
-            dataset="digits",
-            steps=24,
-            starts=2,
-            looks=6,
-            images=64,
-            test_images=100,
-            pool=1,
-            width=8,
-            trace_images=64,
-            descent=0.1,
-            dtype="float64",
-        )
-        for c in (small(), flips(), fresh(0.0)[-1])
+        _small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)
     ],
-    "laptop": _profile(),
-    "paper": [_at_full_size(c) for c in _profile()],
+    "laptop": [c for rung in _profile() for c in rung],
+    "paper": [_at_full_size(i, c) for rung in _profile() for i, c in enumerate(rung)],
 }
 
 #: What other rounding may change: nothing before the noise is on, and little of runs that stay on the floor. Those
@@ -465,14 +406,13 @@ class Starts(NamedTuple):
 
 def starts_of(configuration: Configuration) -> Starts:
     """Networks before and after phase 1: that number j depends on j, and not on how many there are."""
-    c = configuration
-    return _starts(replace(c, **_NEUTRAL))
+    return _starts(replace(configuration, **_NEUTRAL))
 
 
 #: What phase 1 does not depend on.
 _NEUTRAL: Mapping[str, Any] = {
-    "lr": (),
-    "memory": (),
+    "lr": 1.0,
+    "memory": 1.0,
     "noise": 0.0,
     "steps": 0,
     "seed": 0,
@@ -530,16 +470,21 @@ def _starts(c: Configuration) -> Starts:
     return Starts(networks[0], inputs, initial, descent.weights, about)
 
 
-def run(configuration: Configuration) -> Mapping[str, Any]:
-    """Make the runs and look at them.
+def batch(configuration: Configuration) -> Hashable:
+    """Cells with equal keys can be made in one pass."""
+    return replace(configuration, lr=1.0, memory=1.0, seed=0)
+
+
+def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
+    """Make the runs of some cells, whose keys of :func:`batch` are equal, and look at them.
 
     Returns:
-        ``data``: name, source and digest of the data set. ``start``: ``trace``, ``top`` (the largest eigenvalue of H),
-        ``loss`` and ``accuracy`` of each start. ``steps``: where runs were looked at, and ``middle``: the middle of
-        the steps since the last look. ``trace`` and ``accuracy``, at the mean of the weights over these steps, and
-        ``loss``, at the weights: for each cell and start, at every look. ``diverged``: for each cell and start, the
-        step, or -1. ``arrival`` and ``rest``: for each cell and start ``trace``, ``loss`` and ``accuracy`` at rest,
-        from where the run first was seen at or below the first of `LEVELS` (NaN if it never was), and from its end.
+        Of each cell, ``data``: name, source and digest of the data set. ``start``: ``trace``, ``top`` (the largest
+        eigenvalue of H), ``loss`` and ``accuracy`` of each start. ``steps``: where runs were looked at, and ``middle``:
+        the middle of the steps since the last look. ``trace`` and ``accuracy``, at the mean of the weights over these
+        steps, and ``loss``, at the weights: for each start, at every look. ``diverged``: for each start, the step, or
+        -1. ``arrival`` and ``rest``: for each start ``trace``, ``loss`` and ``accuracy`` at rest, from where the run
+        first was seen at or below the first of `LEVELS` (NaN if it never was), and from its end.
     """
     import torch
 
@@ -547,22 +492,26 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     from flatter_lib.vision.ensemble import AdamWEnsemble, Ensemble
     from flatter_lib.vision.networks import unflatten
 
-    c = configuration
+    c = configurations[0]
     starts = starts_of(c)
     origin = starts.floor if c.phase == "noise" else starts.initial
-    cells, runs = len(c.lr), len(c.lr) * c.starts
+    cells, runs = len(configurations), len(configurations) * c.starts
     kind = AdamWEnsemble if c.optimizer == "adamw" else Ensemble
     training = kind(
         starts.network,
         origin.repeat(cells, 1),
         starts.inputs.x,
         starts.inputs.targets,
-        lr=np.repeat(c.lr, c.starts).tolist(),
-        momentum=(1 - np.repeat(c.memory, c.starts)).tolist(),
+        lr=[each.lr for each in configurations for _ in range(c.starts)],
+        momentum=[1 - each.memory for each in configurations for _ in range(c.starts)],
         label_noise=c.noise,
         noise=c.kind,
         batch=c.batch,
-        generators=[torch.Generator().manual_seed(c.seed + j) for j in range(runs)],
+        generators=[
+            torch.Generator().manual_seed(each.seed + j)
+            for each in configurations
+            for j in range(c.starts)
+        ],
     )
     first = {name: starts.judged(origin, c.trace_images, name) for name in QUANTITIES}
     goal = LEVELS[0] * np.tile(first["trace"], cells)
@@ -578,85 +527,40 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         rows = torch.from_numpy(new).to(snapshot.device)
         snapshot[rows] = training.weights[rows]
         arrived |= new
-
-    def by_cell(values: Floats) -> list[Any]:
-        """The numbers of each run, or its one number, in lists of runs in lists of cells."""
-        shaped = values.reshape(cells, c.starts, *values.shape[1:])
-        return [_short(rows) if rows.ndim == 1 else [_short(r) for r in rows] for rows in shaped]
-
     x = starts.inputs.x[: c.trace_images]
     top = [
         gauss_newton_top_eigenvalue(starts.network, unflatten(starts.network, w), x) for w in origin
     ]
-    return {
+    shared = {
         "data": starts.data,
-        "start": {n: _short(v) for n, v in first.items()} | {"top": _short(np.array(top))},
+        "start": {n: short(v) for n, v in first.items()} | {"top": short(top)},
         "steps": steps.tolist(),
         "middle": ((steps + np.append(0, steps[:-1]) + 1) / 2).tolist(),
-        **{name: by_cell(np.stack(values, axis=-1)) for name, values in seen.items()},
-        "diverged": training.diverged.reshape(cells, c.starts).tolist(),
-        "arrival": {name: by_cell(v) for name, v in _at_rest(c, snapshot).items()},
-        "rest": {name: by_cell(v) for name, v in _at_rest(c, training.weights).items()},
     }
+    looks = {name: np.stack(values, axis=-1) for name, values in seen.items()}
+    arrival, rest = _at_rest(c, snapshot), _at_rest(c, training.weights)
+    return [
+        shared
+        | {name: short(values[own]) for name, values in looks.items()}
+        | {
+            "diverged": training.diverged[own].tolist(),
+            "arrival": {name: short(values[own]) for name, values in arrival.items()},
+            "rest": {name: short(values[own]) for name, values in rest.items()},
+        }
+        for own in (slice(i * c.starts, (i + 1) * c.starts) for i in range(cells))
+    ]
+
+
+def run(configuration: Configuration) -> dict[str, Any]:
+    """Make the runs of a cell: see :func:`run_many`."""
+    return run_many([configuration])[0]
 
 
 def cost(configuration: Configuration) -> float:
-    """Seconds that a run takes on one core of a laptop, about."""
+    """Seconds that a cell takes on one core of a laptop, about, with three others in one pass."""
     c = configuration
-    runs = len(c.lr) * c.starts
     step = 3e-4 + 3.5e-6 * (c.batch or c.images)
-    return 2.0 + runs * (c.steps * step + 0.013 * c.looks + REST_STEPS * 2e-3)
-
-
-def passage_times(
-    middle: Floats, relative: Floats, level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """First passage and settling of runs, by linear interpolation in the logarithm of the time.
-
-    Args:
-        middle: times of the looks, increasing, (n,).
-        relative: Tr H over its start at the looks, (..., n); NaN counts as above the level.
-        level: of either.
-
-    Returns:
-        The time at which it first is at or below the level, and that from which it stays there, each (...); NaN where
-        it does not, or not by the last look. A run that is there at the first look is timed by that.
-
-    Raises:
-        ValueError: if the level is not finite, or there are not as many numbers as looks.
-
-    Examples:
-        >>> middle = np.array([1.0, 10.0, 100.0, 1000.0])
-        >>> passage_times(middle, np.array([[0.9, 0.3, 0.7, 0.2]]), 0.5)
-        (array([4.64158883]), array([251.1886...]))
-    """
-    checks.number("level", level)
-    if np.shape(relative)[-1:] != np.shape(middle):
-        raise ValueError(
-            f"relative: must end in an axis of {len(middle)} looks, got shape {np.shape(relative)}"
-        )
-    value = np.where(np.isfinite(relative), relative, np.inf)
-    above = value > level
-    n = value.shape[-1]
-    never, unsettled = above.all(axis=-1), above[..., -1]
-    at = np.argmin(above, axis=-1)
-    last = n - np.argmax(above[..., ::-1], axis=-1)
-    settled = np.where(above.any(axis=-1), np.minimum(last, n - 1), 0)
-
-    def crossing(index: NDArray[np.int64]) -> Floats:
-        before = np.maximum(index - 1, 0)
-        high, low = (np.take_along_axis(value, i[..., None], -1)[..., 0] for i in (before, index))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(np.isfinite(high) & (high > low), (high - level) / (high - low), 1.0)
-        share = np.where(index == 0, 0.0, share)
-        t = np.log(middle)
-        times: Floats = np.exp(t[before] + share * (t[index] - t[before]))
-        return times
-
-    return (
-        np.where(never, np.nan, crossing(at)),
-        np.where(unsettled, np.nan, crossing(settled)),
-    )
+    return 0.5 + c.starts * (c.steps * step + 0.013 * c.looks + REST_STEPS * 2e-3)
 
 
 def _schedule(c: Configuration) -> NDArray[np.int64]:
@@ -689,8 +593,3 @@ def _at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
     for name in QUANTITIES:
         found[name][sound.cpu().numpy()] = starts.judged(calm.weights, c.trace_images, name)
     return found
-
-
-def _short(values: Floats) -> list[float]:
-    """Four digits, which is more than the runs' scatter leaves meaning to."""
-    return [float(f"{value:.4g}") for value in values]

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from flatter_lib import checks
+from flatter_lib.experiments.design import Cell, Landscape, rounded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,9 +52,9 @@ LEVEL = 0.7
 #: The unit of time s, of the laptop profile's network and images.
 SLOW = 0.014
 BATCH = 64
-STRENGTH = 0.3
-#: Step sizes, exponents gamma, and kappa where the laws meet, at the first step size.
-LRS = (0.008, 0.0046, 0.00267)
+#: Step sizes; exponents gamma, and kappa where the laws meet, at the first step size.
+LANDSCAPE = Landscape(BATCH * SLOW, 0.3, lrs=(0.008, 0.0046, 0.00267), patience=0, drift=1.3)
+LRS, STRENGTH = LANDSCAPE.lrs, LANDSCAPE.strength
 GAMMAS = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8)
 KAPPA_MEETING = 0.5
 #: More momentum at every step size, and less at the first.
@@ -136,51 +137,33 @@ class Configuration:
         return (self.lr * self.strength) ** 2 / (self.batch * SLOW * self.memory**3)
 
 
-def memory_of(lr: float, kappa: float) -> float:
-    """The 1 - beta that gives a kappa, rounded to four digits as the cells have it.
-
-    Examples:
-        >>> memory_of(0.008, 1.0)
-        0.01859
-    """
-    memory = ((lr * STRENGTH) ** 2 / (BATCH * SLOW * kappa)) ** (1 / 3)
-    return float(f"{memory:.4g}")
-
-
 def cell(lr: float, memory: float) -> Configuration:
     """A run of the laptop profile with label noise, long enough to arrive; its seed is 0."""
-    here = Configuration(lr, memory, STRENGTH, 1, 0)
-    drift = 1.3 / (here.kappa * memory)
-    fastest = 2.5 / memory_of(lr, 1.0)
-    return replace(here, steps=round(drift + fastest))
+    drift = Cell(lr, memory, STRENGTH, LANDSCAPE).steps
+    fastest = 2.5 / LANDSCAPE.cell(lr, 1.0).memory
+    return Configuration(lr, memory, STRENGTH, round(drift + fastest), 0)
 
 
 def law(gamma: float) -> list[Configuration]:
-    r"""Cells along :math:`1-\beta = C \eta^\gamma`, with C such that all laws meet at the largest step size.
-
-    Examples:
-        >>> [round(c.kappa, 2) for c in law(2 / 3)]
-        [0.5, 0.5, 0.5]
-    """
-    meeting = memory_of(LRS[0], KAPPA_MEETING)
-    return [cell(lr, float(f"{meeting * (lr / LRS[0]) ** gamma:.4g}")) for lr in LRS]
+    r"""Cells along :math:`1-\beta = C \eta^\gamma`, with C such that all laws meet at the largest step size."""
+    return [cell(c.lr, c.memory) for c in LANDSCAPE.law(gamma, KAPPA_MEETING, at=LRS[0])]
 
 
 def scan(lr: float) -> list[Configuration]:
     """Cells at one step size, with more momentum than any law has there, and at the largest with less."""
     kappas = (SLOW_KAPPA, *SCAN_KAPPAS) if lr == LRS[0] else SCAN_KAPPAS
-    return [cell(lr, memory_of(lr, kappa)) for kappa in kappas]
+    return [cell(c.lr, c.memory) for c in LANDSCAPE.scan(lr, kappas)]
 
 
 def equal() -> list[Configuration]:
     """The rule, beta = 0.9, and plain SGD, for equal numbers of steps."""
-    memories = (memory_of(LRS[0], RULE_KAPPA), FIXED_MEMORY, 1.0)
+    memories = (LANDSCAPE.cell(LRS[0], RULE_KAPPA).memory, FIXED_MEMORY, 1.0)
     return [Configuration(LRS[0], memory, STRENGTH, EQUAL_STEPS, 0) for memory in memories]
 
 
 def quiet() -> list[Configuration]:
     """Minibatches without label noise: with the rule's momentum, and with a small batch."""
-    memory = memory_of(LRS[0], RULE_KAPPA)
+    memory = LANDSCAPE.cell(LRS[0], RULE_KAPPA).memory
     still = Configuration(LRS[0], memory, 0.0, QUIET_STEPS, 0)
     return [still, replace(still, lr=SMALL_BATCH_LR, batch=SMALL_BATCH)]
 
@@ -332,7 +315,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         "data": source,
         "start": start.seen,
         "steps": looks,
-        **{name: [_short(seen[name]) for seen in found] + missing for name in names},
+        **{name: [rounded(seen[name], 5) for seen in found] + missing for name in names},
         "diverged": -1 if training.diverged is None else training.diverged,
     }
 
@@ -433,12 +416,10 @@ def _phase_1(c: Configuration) -> Start:
     )
     training.run(c.interpolation_steps)
     weights = [p.detach().clone() for p in network.parameters()]
-    straight = _straightened(network)
-    top = gauss_newton_top_eigenvalue(
-        straight, dict(straight.named_parameters()), data.x[: c.seen_images]
-    )
+    parameters = dict(network.named_parameters())
+    top = gauss_newton_top_eigenvalue(network, parameters, data.x[: c.seen_images])
     seen = _look(c, data, weights, weights) | {"top": top}
-    return Start(weights, {name: _short(value) for name, value in seen.items()})
+    return Start(weights, {name: rounded(value, 5) for name, value in seen.items()})
 
 
 def _look(
@@ -471,27 +452,3 @@ def _look(
         "accuracy": float((outputs.argmax(-1) == data.labels_test).double().mean()),
         "test_loss": float(half_squared_error(outputs, wanted)),
     }
-
-
-def _straightened(network: nn.Module) -> nn.Module:
-    """The same function of one vector of weights."""
-    import torch
-    from torch.func import functional_call
-
-    from flatter_lib.vision.networks import flatten, unflatten
-
-    class Straightened(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = torch.nn.Parameter(flatten(network).detach())
-
-        def forward(self, x: Tensor) -> Tensor:
-            outputs: Tensor = functional_call(network, unflatten(network, self.weights), (x,))
-            return outputs
-
-    return Straightened()
-
-
-def _short(value: float) -> float:
-    """Five digits, more than the estimates have."""
-    return float(f"{value:.5g}")

@@ -21,15 +21,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from flatter_lib import checks
+from flatter_lib.stats import PROBABILITIES, median_draws
 from flatter_lib.valleys.scalar import Noise, ScalarValley, simulate
 
-Floats = NDArray[np.float64]
+__all__ = ["PROBABILITIES", "PROFILES", "Configuration", "cost", "median_draws", "run"]
 
-#: Probabilities of the quantiles that are kept: the median, and far enough about it to draw medians again.
-PROBABILITIES = np.linspace(0.25, 0.75, 11)
+Floats = NDArray[np.float64]
 
 _SEEDS_A_CELL = 10_000
 
@@ -192,52 +192,6 @@ def cost(configuration: Configuration) -> float:
     """Seconds that a run takes on one core of a laptop, about."""
     draws = 2 if configuration.noise == "gaussian" else 1
     return 0.05 + configuration.runs * configuration.steps * (1.8e-8 + 1.2e-8 * draws)
-
-
-def median_draws(
-    quantiles: ArrayLike, runs: int, size: int, generator: np.random.Generator
-) -> Floats:
-    r"""Medians that other runs might have given: a smooth bootstrap from kept quantiles.
-
-    The median of n runs sits at a probability that has the law Beta((n+1)/2, (n+1)/2) (exactly so for odd n and a
-    continuous law); the kept quantiles, joined by straight lines, say which time that is.
-
-    Args:
-        quantiles: (..., 11) times at :data:`PROBABILITIES`, infinite ones at the end.
-        runs: n, at least 50, so that the probabilities drawn stay among those kept.
-        size: how many medians.
-        generator: source of the draws.
-
-    Returns:
-        (..., size) medians, independent between rows; infinite where the run at that probability never arrived.
-
-    Raises:
-        ValueError: for fewer than 50 runs, no draws, or quantiles of another number or NaN.
-
-    Examples:
-        >>> from scipy.stats import norm
-        >>> draws = median_draws(norm.ppf(PROBABILITIES), 400, 20_000, np.random.default_rng(0))
-        >>> bool(abs(draws.std() / (np.pi / 2 / 400) ** 0.5 - 1) < 0.03)  # the textbook's standard error of a median
-        True
-    """
-    kept = checks.numbers("quantiles", quantiles, "[-inf, inf]")
-    if kept.shape[-1:] != (PROBABILITIES.size,):
-        raise ValueError(
-            f"quantiles: must be {PROBABILITIES.size} on the last axis, got {kept.shape}"
-        )
-    checks.count("runs", runs, 50)
-    checks.count("size", size)
-    half = (runs + 1) / 2
-    drawn = generator.beta(half, half, size=(*kept.shape[:-1], size))
-    place = np.clip((drawn - PROBABILITIES[0]) / np.diff(PROBABILITIES)[0], 0, kept.shape[-1] - 1)
-    below = np.minimum(place.astype(int), kept.shape[-1] - 2)
-    weight = place - below
-    left = np.take_along_axis(kept, below, axis=-1)
-    right = np.take_along_axis(kept, below + 1, axis=-1)
-    finite = np.where(np.isfinite(right), right, 0.0)
-    start = np.where(np.isfinite(left), left, 0.0)
-    inside: Floats = start + weight * (finite - start)
-    return np.where(np.isfinite(right), inside, np.inf)
 
 
 def _quantiles(times: Floats) -> list[float]:
