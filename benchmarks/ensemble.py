@@ -18,13 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from flatter_lib.ensemble import noise_stream, row_stream, run
-from flatter_lib.valleys.module import FromModule
-from flatter_lib.valleys.scalar import ScalarValley, simulate
-from flatter_lib.valleys.sensing import MatrixSensing
-from flatter_lib.vision.networks import MLP
+from flatter_lib.ensemble import noise_stream, run
+from flatter_lib.valleys import MatrixSensing, ScalarValley, simulate
 
 
 class Case(NamedTuple):
@@ -34,20 +31,18 @@ class Case(NamedTuple):
         name: of the report.
         problem: as the ensemble sees it.
         start: where runs start.
-        plain: outputs as the obvious loop computes them, of parameters and rows (None for all samples).
+        plain: outputs as the obvious loop computes them.
         parameters: those of the loop, in the order of the flat vector.
-        batch_size: of a minibatch, or None.
         label_noise: its standard deviation.
         lr: the smallest step size.
         flops: floating-point operations of the products of a step of a run.
     """
 
     name: str
-    problem: MatrixSensing | FromModule
+    problem: MatrixSensing
     start: Tensor
-    plain: Callable[[Tensor | None], Tensor]
+    plain: Callable[[], Tensor]
     parameters: list[Tensor]
-    batch_size: int | None
     label_noise: float
     lr: float
     flops: float
@@ -63,36 +58,11 @@ def sensing(dtype: torch.dtype, size: int = 20, rank: int = 5, measurements: int
         name=f"matrix sensing {size}x{size}, rank {rank}, {measurements} measurements",
         problem=problem,
         start=start,
-        plain=lambda rows: (A @ (U @ V.T).reshape(-1)).unsqueeze(1),
+        plain=lambda: (A @ (U @ V.T).reshape(-1)).unsqueeze(1),
         parameters=[U, V],
-        batch_size=None,
         label_noise=0.1,
         lr=1e-4,
         flops=2.0 * size * size * (2 * measurements + 3 * rank),
-    )
-
-
-def network(dtype: torch.dtype, images: int = 1024, width: int = 32, batch: int = 64) -> Case:
-    """The network of "A first real network", on random numbers of the images' shape: their values cost nothing."""
-    generator = torch.Generator().manual_seed(0)
-    module = MLP(width=width, gain=0.8, generator=generator)
-    x = torch.randn(images, 784, generator=generator, dtype=torch.float64)
-    y = torch.eye(10, dtype=torch.float64)[torch.randint(10, (images,), generator=generator)]
-    problem = FromModule(module, x, y)
-    plain = MLP(width=width, gain=0.8, generator=torch.Generator().manual_seed(0)).to(dtype)
-    inputs = x.to(dtype)
-    sizes = [m.weight.numel() for m in module if isinstance(m, nn.Linear)]
-    return Case(
-        name=f"MLP with five hidden layers of {width} on {images} images of 784, {batch} a step",
-        problem=problem,
-        start=problem.parameters,
-        plain=lambda rows: plain(inputs[rows]),
-        parameters=list(plain.parameters()),
-        batch_size=batch,
-        label_noise=0.6,
-        lr=1e-4,
-        # Forward, and backward to the weights; backward to what enters, for all layers but the first.
-        flops=2.0 * batch * (3 * sum(sizes) - sizes[0]),
     )
 
 
@@ -104,17 +74,12 @@ def one_run(case: Case, steps: int, dtype: torch.dtype, momentum: float = 0.9) -
             p.copy_(part.view(p.shape))
     optimizer = torch.optim.SGD(case.parameters, lr=case.lr, momentum=momentum)
     clean = case.problem.targets.to(dtype)
-    noise, rows = noise_stream(0), row_stream(0)
-    batch = case.batch_size or len(clean)
+    noise = noise_stream(0)
     for _ in range(steps):
-        picked = None
-        if case.batch_size:
-            picked = torch.from_numpy(rows.integers(len(clean), size=batch))
-        numbers = torch.from_numpy(noise.standard_normal((batch, clean.shape[1]))).to(dtype)
-        y = (clean if picked is None else clean[picked]) + case.label_noise * numbers
+        numbers = torch.from_numpy(noise.standard_normal(clean.shape)).to(dtype)
         optimizer.zero_grad()
-        r = case.plain(picked) - y
-        loss = (r * r).sum() / (2 * batch)
+        r = case.plain() - (clean + case.label_noise * numbers)
+        loss = (r * r).sum() / (2 * len(clean))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return torch.cat([p.detach().reshape(-1) for p in case.parameters])
@@ -127,7 +92,6 @@ def ensemble(case: Case, settings: int, seeds: int, steps: int, dtype: torch.dty
         lr=case.lr * np.geomspace(1, 10, settings),
         momentum=0.9,
         label_noise=case.label_noise,
-        batch_size=case.batch_size,
         steps=steps,
         seeds=seeds,
         observe=(),
@@ -267,7 +231,6 @@ def main() -> None:
     print(f"threads: {arguments.threads}; memory before the first run: {peak_memory():.0f} MB\n")
     for dtype in (torch.float64, torch.float32):
         compare(sensing(dtype), dtype, 16, 64, arguments.rounds)
-    compare(network(torch.float64), torch.float64, 24, 1, arguments.rounds)
     growth(torch.float64)
     valley(arguments.valley_steps)
     print(f"peak memory: {peak_memory():.0f} MB")

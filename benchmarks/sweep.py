@@ -18,11 +18,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flatter_lib.results.store import Store
-from flatter_lib.sweep.driver import sweep
-from flatter_lib.sweep.experiment import Experiment, find
-from flatter_lib.sweep.pools import Pool, local
-from flatter_lib.sweep.progress import Display
+from flatter_lib.evidence.cluster import Pool, local
+from flatter_lib.evidence.experiment import Experiment, find
+from flatter_lib.evidence.progress import Display
+from flatter_lib.evidence.record import Record
+from flatter_lib.evidence.store import Store
+from flatter_lib.evidence.sweep import sweep
 
 
 def many(count: int) -> Experiment:
@@ -44,10 +45,10 @@ class Watched(Store):
 
     spent = 0.0
 
-    def put(self, key: str, line: str) -> None:
+    def put(self, record: Record) -> None:
         """Keep a record."""
         begin = time.perf_counter()
-        super().put(key, line)
+        super().put(record)
         self.spent += time.perf_counter() - begin
 
     def _gather(self) -> None:

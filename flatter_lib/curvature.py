@@ -1,4 +1,4 @@
-r"""Curvature: Tr H of any loss by Hutchinson, and for networks the exact trace and the top eigenvalue of G.
+r"""Curvature of networks: the trace of G, exact or estimated, and its top eigenvalue.
 
 For the squared loss :math:`L = \frac{1}{2n} \sum_i |f(x_i) - y_i|^2` with residuals :math:`r = f - y` the Hessian is
 
@@ -12,7 +12,7 @@ with any residuals, since f is then piecewise linear in each single weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vjp, vmap
+from torch.func import functional_call, vjp, vmap
 from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -39,55 +39,6 @@ class TraceEstimate(NamedTuple):
 
     value: float
     error: float
-
-
-def hutchinson_trace(
-    loss: Callable[[Tensor], Tensor],
-    w: Tensor,
-    *,
-    probes: int,
-    generator: np.random.Generator,
-    chunk: int = 32,
-) -> TraceEstimate:
-    r"""Tr H of any twice differentiable loss, by products of H with random signs.
-
-    For z with independent entries :math:`\pm 1`, :math:`E\, z^\top H z = \operatorname{Tr} H`, with variance
-    :math:`2 \sum_{i \ne j} H_{ij}^2` (Hutchinson 1989). A product costs two gradients and no memory for H.
-
-    Args:
-        loss: maps parameters of shape (P,) to a scalar, for instance the ``loss`` of a problem of
-            `flatter_lib.valleys`.
-        w: where, shape (P,).
-        probes: how many z, at least 2.
-        generator: of the signs.
-        chunk: products made together.
-
-    Returns:
-        The estimate with its standard error.
-
-    Raises:
-        ValueError: for fewer than 2 probes, or no parameters.
-
-    Examples:
-        For a diagonal H every probe is exact:
-
-        >>> w = torch.ones(3, dtype=torch.float64)
-        >>> hutchinson_trace(lambda w: (w**4).sum(), w, probes=4, generator=np.random.default_rng(0))
-        TraceEstimate(value=36.0, error=0.0)
-    """
-    checks.count("probes", probes, 2)
-    checks.count("chunk", chunk)
-    if w.ndim != 1 or not len(w):
-        raise ValueError(f"w: must have shape (P,) and not be empty, got {tuple(w.shape)}")
-    signs = 2.0 * generator.integers(2, size=(probes, w.numel())) - 1.0
-
-    def quadratic(z: Tensor) -> Tensor:
-        # Reverse mode twice: not every operation has a forward one.
-        product: Tensor = grad(lambda x: grad(loss)(x) @ z)(w)
-        return z @ product
-
-    values = vmap(quadratic, chunk_size=chunk)(torch.from_numpy(signs).to(w)).double()
-    return TraceEstimate(float(values.mean()), float(values.std()) / probes**0.5)
 
 
 def gauss_newton_trace(

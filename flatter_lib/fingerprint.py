@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flatter_lib import faces
+
 
 def closure(packages: Mapping[str, Path], modules: Iterable[str]) -> dict[str, str]:
     """The modules of some packages that modules use, directly or through others, and these themselves.
@@ -46,6 +48,9 @@ def closure(packages: Mapping[str, Path], modules: Iterable[str]) -> dict[str, s
 def imported(packages: Mapping[str, Path], tree: ast.AST, package: str = "") -> Iterator[str]:
     """The modules of some packages that a piece of code imports where it runs, with the packages that they are in.
 
+    A name that is imported from a package's face stands for the module that it lives in, and a face that is imported by
+    itself for all of its modules, since any of them may be asked for.
+
     Args:
         packages: see :func:`closure`.
         tree: the code.
@@ -53,17 +58,22 @@ def imported(packages: Mapping[str, Path], tree: ast.AST, package: str = "") -> 
     """
     for node in _running(tree):
         if isinstance(node, ast.Import):
-            candidates = [alias.name for alias in node.names]
+            for alias in node.names:
+                yield from _prefixes(packages, alias.name)
+                yield from _homes(packages, alias.name).values()
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, *([base] if base else [])])
-            candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in candidates:
-            yield from _prefixes(packages, name)
+            yield from _prefixes(packages, base)
+            homes = _homes(packages, base)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield from _prefixes(packages, inner)
+                yield from _homes(packages, inner).values()
+                if alias.name == "*" or alias.name in homes:
+                    yield from homes.values() if alias.name == "*" else [homes[alias.name]]
 
 
 def commit(folder: Path) -> str:
@@ -111,6 +121,16 @@ def _prefixes(packages: Mapping[str, Path], name: str) -> Iterator[str]:
         yield from (prefix for prefix in prefixes if _path(packages, prefix).is_file())
 
 
+def _homes(packages: Mapping[str, Path], name: str) -> dict[str, str]:
+    """The names of a package's face, each with its module (`flatter_lib.faces`); empty for what is none."""
+    if name.partition(".")[0] not in packages:
+        return {}
+    path = _path(packages, name)
+    if path.name != "__init__.py" or not path.is_file():
+        return {}
+    return faces.homes(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+
+
 def _path(packages: Mapping[str, Path], name: str) -> Path:
     head, *rest = name.split(".")
     base = packages[head].joinpath(*rest)
@@ -120,10 +140,7 @@ def _path(packages: Mapping[str, Path], name: str) -> Path:
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes except those that only a type checker sees."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in (
-            "TYPE_CHECKING",
-            "typing.TYPE_CHECKING",
-        ):
+        if isinstance(child, ast.If) and faces.is_for_types(child):
             for node in child.orelse:
                 yield node
                 yield from _running(node)

@@ -9,9 +9,10 @@ coverage, which the tests measure for n = 4, 8 and 12 runs):
 * what is fitted to medians, such as a ratio of two, a power law or a best momentum: :func:`resampled` medians, the same
   computation with each, and :func:`interval` (percentile bootstrap, 93 to 96 % with 6 runs or more).
 
-Times are those of records: nothing is interpolated between them, so a time is exact to the spacing of the records.
-A run that never arrives within its records has the time NaN, and counts as infinitely late, which it is as far as a
-median can tell. NaN in a recorded quantity counts as above every level: a run that has diverged does not arrive.
+Times are those of records: nothing is interpolated between them, so a time is exact to the spacing of the records
+(but for :func:`passage_times`, of runs that are looked at seldom). A run that never arrives within its records has the
+time NaN, and counts as infinitely late, which it is as far as a median can tell. NaN in a recorded quantity counts as
+above every level: a run that has diverged does not arrive.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ Floats = NDArray[np.float64]
 
 #: The ends of what holds 95 %.
 ENDS = (0.025, 0.975)
+#: Probabilities of the quantiles that stand for many runs: the median, and far enough about it to draw medians again.
+PROBABILITIES = np.linspace(0.25, 0.75, 11)
 
 
 class Estimate(NamedTuple):
@@ -140,6 +143,55 @@ def settling_time(t: ArrayLike, x: ArrayLike, level: ArrayLike) -> Any:
     return np.where(quiet > 0, times[np.minimum(times.size - quiet, times.size - 1)], np.nan)[()]
 
 
+def passage_times(middle: Floats, relative: Floats, level: float) -> tuple[Floats, Floats]:
+    """First passage and settling of runs that are seldom looked at, by interpolation in the logarithm of the time.
+
+    Args:
+        middle: times of the looks, increasing, (n,).
+        relative: what was seen, (..., n); NaN counts as above the level.
+        level: of either.
+
+    Returns:
+        The time at which it first is at or below the level, and that from which it stays there, each (...); NaN where
+        it does not, or not by the last look. A run that is there at the first look is timed by that.
+
+    Raises:
+        ValueError: if the level is not finite, or there are not as many numbers as looks.
+
+    Examples:
+        >>> middle = np.array([1.0, 10.0, 100.0, 1000.0])
+        >>> passage_times(middle, np.array([[0.9, 0.3, 0.7, 0.2]]), 0.5)
+        (array([4.64158883]), array([251.1886...]))
+    """
+    checks.number("level", level)
+    if np.shape(relative)[-1:] != np.shape(middle):
+        raise ValueError(
+            f"relative: must end in an axis of {len(middle)} looks, got shape {np.shape(relative)}"
+        )
+    value = np.where(np.isfinite(relative), relative, np.inf)
+    above = value > level
+    n = value.shape[-1]
+    never, unsettled = above.all(axis=-1), above[..., -1]
+    at = np.argmin(above, axis=-1)
+    last = n - np.argmax(above[..., ::-1], axis=-1)
+    settled = np.where(above.any(axis=-1), np.minimum(last, n - 1), 0)
+
+    def crossing(index: NDArray[np.int64]) -> Floats:
+        before = np.maximum(index - 1, 0)
+        high, low = (np.take_along_axis(value, i[..., None], -1)[..., 0] for i in (before, index))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(np.isfinite(high) & (high > low), (high - level) / (high - low), 1.0)
+        share = np.where(index == 0, 0.0, share)
+        t = np.log(middle)
+        times: Floats = np.exp(t[before] + share * (t[index] - t[before]))
+        return times
+
+    return (
+        np.where(never, np.nan, crossing(at)),
+        np.where(unsettled, np.nan, crossing(settled)),
+    )
+
+
 def mean_interval(x: ArrayLike, axis: int = -1) -> Estimate:
     r"""Mean with Student's 95 % interval, :math:`\bar x \pm t_{n-1} s/\sqrt n`.
 
@@ -232,10 +284,56 @@ def median_interval(x: ArrayLike, axis: int = -1) -> Estimate:
     return Estimate(middle, ordered[..., k - 1][()], ordered[..., n - k][()])
 
 
+def median_draws(
+    quantiles: ArrayLike, runs: int, size: int, generator: np.random.Generator
+) -> Floats:
+    r"""Medians that other runs might have given: a smooth bootstrap from kept quantiles.
+
+    The median of n runs sits at a probability that has the law Beta((n+1)/2, (n+1)/2) (exactly so for odd n and a
+    continuous law); the kept quantiles, joined by straight lines, say which time that is.
+
+    Args:
+        quantiles: (..., 11) times at :data:`PROBABILITIES`, infinite ones at the end.
+        runs: n, at least 50, so that the probabilities drawn stay among those kept.
+        size: how many medians.
+        generator: source of the draws.
+
+    Returns:
+        (..., size) medians, independent between rows; infinite where the run at that probability never arrived.
+
+    Raises:
+        ValueError: for fewer than 50 runs, no draws, or quantiles of another number or NaN.
+
+    Examples:
+        >>> from scipy.stats import norm
+        >>> draws = median_draws(norm.ppf(PROBABILITIES), 400, 20_000, np.random.default_rng(0))
+        >>> bool(abs(draws.std() / (np.pi / 2 / 400) ** 0.5 - 1) < 0.03)  # the textbook's standard error of a median
+        True
+    """
+    kept = checks.numbers("quantiles", quantiles, "[-inf, inf]")
+    if kept.shape[-1:] != (PROBABILITIES.size,):
+        raise ValueError(
+            f"quantiles: must be {PROBABILITIES.size} on the last axis, got {kept.shape}"
+        )
+    checks.count("runs", runs, 50)
+    checks.count("size", size)
+    half = (runs + 1) / 2
+    drawn = generator.beta(half, half, size=(*kept.shape[:-1], size))
+    place = np.clip((drawn - PROBABILITIES[0]) / np.diff(PROBABILITIES)[0], 0, kept.shape[-1] - 1)
+    below = np.minimum(place.astype(int), kept.shape[-1] - 2)
+    weight = place - below
+    left = np.take_along_axis(kept, below, axis=-1)
+    right = np.take_along_axis(kept, below + 1, axis=-1)
+    finite = np.where(np.isfinite(right), right, 0.0)
+    start = np.where(np.isfinite(left), left, 0.0)
+    inside: Floats = start + weight * (finite - start)
+    return np.where(np.isfinite(right), inside, np.inf)
+
+
 def resampled(
     runs: ArrayLike,
     *,
-    generator: np.random.Generator,
+    generator: np.random.Generator | int,
     size: int = 1000,
     statistic: Callable[..., Any] = np.median,
     together: bool = True,
@@ -244,7 +342,7 @@ def resampled(
 
     Args:
         runs: (..., n); NaN is a run that never arrived, infinitely late.
-        generator: source of the draws.
+        generator: source of the draws; a seed of one gives the same draws at each call.
         size: how many resamples.
         statistic: maps an array to numbers along ``axis``, as ``np.median`` does.
         together: whether all rows get the same draws, as they must where run i of one belongs to run i of another;
@@ -266,6 +364,7 @@ def resampled(
     late = np.where(np.isnan(late), np.inf, late)
     n = checks.count("runs", late.shape[-1] if late.ndim else 0, 6)
     checks.count("size", size, 100)
+    generator = np.random.default_rng(generator)
     if together:
         drawn = late[..., generator.integers(n, size=(size, n))]
     else:

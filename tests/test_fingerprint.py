@@ -18,6 +18,10 @@ FILES = {
     "late.py": "def f():\n    import tower.low\n",
     "typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tower.late\n",
     "top.py": "import numpy\nfrom tower.middle import two\n",
+    "face/__init__.py": "from typing import TYPE_CHECKING\nfrom tower import late\nif TYPE_CHECKING:\n"
+    "    from tower.face.wine import red, white\n    from tower.face.beer import dark\n",
+    "face/wine.py": "from tower.low import NUMBER\n",
+    "face/beer.py": "import tower.middle.one\n",
 }
 
 
@@ -38,6 +42,28 @@ def test_what_is_used_directly_or_through_others(tower: Path) -> None:
     assert modules(tower, "top") == ["tower", "low", "middle", "middle.one", "middle.two", "top"]
     assert modules(tower, "late") == ["tower", "late", "low"]
     assert modules(tower, "typed") == ["tower", "typed"]
+
+
+@pytest.mark.parametrize(
+    ("code", "used"),
+    [
+        ("from tower.face import red", ["face.wine"]),
+        ("from tower.face import dark as d, white", ["face.beer", "face.wine"]),
+        ("from tower.face import wine", ["face.wine"]),
+        ("import tower.face.wine", ["face.wine"]),
+        ("from tower.face.beer import dark", ["face.beer"]),
+        ("from tower import face", ["face.beer", "face.wine"]),
+        ("import tower.face as f", ["face.beer", "face.wine"]),
+        ("from tower.face import *", ["face.beer", "face.wine"]),
+        ("from .face import red", ["face.wine"]),
+    ],
+)
+def test_a_name_of_a_face_stands_for_the_module_it_lives_in(
+    tower: Path, code: str, used: list[str]
+) -> None:
+    (tower / "user.py").write_text(f"{code}\n")
+    assert [name for name in modules(tower, "user") if name.startswith("face.")] == used
+    assert {"tower", "face", "late", "low", "user"} <= set(modules(tower, "user"))
 
 
 def test_what_changes_a_hash(tower: Path) -> None:

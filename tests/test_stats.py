@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from flatter_lib.stats import (
+    PROBABILITIES,
     Estimate,
     best_momentum,
     exponent,
@@ -19,7 +20,9 @@ from flatter_lib.stats import (
     interval,
     jackknife_interval,
     mean_interval,
+    median_draws,
     median_interval,
+    passage_times,
     resampled,
     settling_time,
 )
@@ -397,3 +400,75 @@ def test_median_interval_counts_nan_as_infinitely_late() -> None:
 def test_median_interval_needs_six_samples(x: Any) -> None:
     with pytest.raises(ValueError, match=r"^x: .* at least 6 samples, got"):
         median_interval(x)
+
+
+# --- runs that are looked at seldom, and medians from kept quantiles --------------------------------------------------
+
+
+def by_hand(middle: Any, relative: Any, level: float) -> list[float]:
+    """First passage and settling, reading the curve from left and from right."""
+    curve = [v if np.isfinite(v) else np.inf for v in relative]
+    found: list[float] = []
+    below = [v <= level for v in curve]
+    first = below.index(True) if True in below else None
+    if not below[-1]:
+        last: int | None = None
+    else:
+        last = len(below)
+        while last > 0 and below[last - 1]:
+            last -= 1
+    for at in (first, last):
+        if at is None:
+            found.append(np.nan)
+        elif at == 0:
+            found.append(middle[0])
+        elif np.isinf(curve[at - 1]):
+            found.append(middle[at])
+        else:
+            a, b = curve[at - 1], curve[at]
+            found.append(middle[at - 1] * (middle[at] / middle[at - 1]) ** ((a - level) / (a - b)))
+    return found
+
+
+def test_times_are_those_read_off_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    middle = np.sort(generator.uniform(1, 1000, 12))
+    curves = generator.uniform(0.2, 1.0, (200, 12))
+    curves[generator.random(curves.shape) < 0.05] = np.nan
+    curves[0], curves[1] = 0.9, 0.1
+    first, settled = passage_times(middle, curves, 0.5)
+    expected = np.array([by_hand(middle, curve, 0.5) for curve in curves])
+    np.testing.assert_allclose(first, expected[:, 0])
+    np.testing.assert_allclose(settled, expected[:, 1])
+    assert np.isnan(first[0])
+    assert settled[1] == middle[0]
+    with pytest.raises(ValueError, match="relative: must end in an axis of 12 looks"):
+        passage_times(middle, curves[:, :-1], 0.5)
+
+
+def test_drawn_medians_scatter_as_those_of_resampled_runs() -> None:
+    generator = np.random.default_rng(0)
+    times = generator.lognormal(sigma=0.4, size=128)
+    kept = np.quantile(times, PROBABILITIES, method="inverted_cdf")
+    drawn = np.log(median_draws(kept, 128, 20_000, generator))
+    resampled = np.log(np.median(times[generator.integers(128, size=(20_000, 128))], axis=1))
+    assert drawn.mean() == pytest.approx(resampled.mean(), abs=0.015)
+    assert drawn.std() == pytest.approx(resampled.std(), rel=0.15)
+
+
+def test_a_median_that_may_not_be_reached_is_infinite_as_often() -> None:
+    kept = np.where(PROBABILITIES > 0.5, np.inf, 10.0)
+    drawn = median_draws(
+        np.stack([kept, np.full(11, np.inf)]), 128, 20_000, np.random.default_rng(1)
+    )
+    assert drawn.shape == (2, 20_000)
+    assert np.isinf(drawn[0]).mean() == pytest.approx(0.5, abs=0.02)
+    assert (drawn[0][np.isfinite(drawn[0])] == 10.0).all()
+    assert np.isinf(drawn[1]).all()
+
+
+def test_bad_quantiles_are_refused() -> None:
+    with pytest.raises(ValueError, match="quantiles: must be 11 on the last axis, got"):
+        median_draws(np.ones(7), 128, 10, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="runs: must be an integer from 50, got 12"):
+        median_draws(np.ones(11), 12, 10, np.random.default_rng(0))

@@ -1,7 +1,19 @@
 """Noisy heavy ball, many runs (settings x seeds) as one batched program."""
 
-from flatter_lib.ensemble.draws import noise_stream, row_stream
-from flatter_lib.ensemble.engine import run
-from flatter_lib.ensemble.result import Result
+from typing import TYPE_CHECKING
 
-__all__ = ["Result", "noise_stream", "row_stream", "run"]
+from flatter_lib import faces
+
+if TYPE_CHECKING:
+    from flatter_lib.ensemble.draws import noise_stream, row_stream
+    from flatter_lib.ensemble.engine import run
+    from flatter_lib.ensemble.result import Result
+else:
+    __getattr__, __dir__ = faces.lazy(__name__)
+
+__all__ = [
+    "Result",
+    "noise_stream",
+    "row_stream",
+    "run",
+]

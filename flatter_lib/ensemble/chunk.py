@@ -36,7 +36,6 @@ class Recipe:
         limit: loss above which a run has diverged.
         dtype: of the runs.
         device: where they go.
-        compile: whether the step is compiled.
     """
 
     problem: Problem
@@ -47,7 +46,6 @@ class Recipe:
     limit: float
     dtype: torch.dtype
     device: torch.device
-    compile: bool
 
 
 class Chunk:
@@ -95,11 +93,9 @@ class Chunk:
             torch.from_numpy(member).to(recipe.device),
             recipe.noise,
             recipe.batch_size,
-            recipe.compile,
         )
         draws = Draws(
             own.tolist(),
-            recipe.noise,
             step.noise_size,
             recipe.batch_size,
             len(recipe.problem.targets),

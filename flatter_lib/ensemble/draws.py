@@ -18,14 +18,14 @@ from torch import Tensor
 
 from flatter_lib import checks
 
-NOISES = ("label", "flip", "minibatch", "gaussian")
+NOISES = ("label", "minibatch", "gaussian")
 
 
 def noise_stream(seed: int) -> np.random.Generator:
     """The stream of a seed's noise.
 
-    Each step takes B m standard normal numbers with ``noise="label"``, the m of a sample side by side, B uniform ones
-    in [0, 1) with ``"flip"``, P standard normal ones with ``"gaussian"``; B is n without minibatches.
+    Each step takes standard normal numbers: B m with ``noise="label"``, the m of a sample side by side, P with
+    ``"gaussian"``; B is n without minibatches.
 
     Args:
         seed: not negative.
@@ -70,7 +70,6 @@ class Draws:
 
     Args:
         seeds: whose streams.
-        kind: one of `NOISES`.
         size: numbers of noise a step; 0 for none.
         batch: samples of a minibatch; None without minibatches.
         samples: n.
@@ -81,7 +80,6 @@ class Draws:
     def __init__(
         self,
         seeds: Sequence[int],
-        kind: str,
         size: int,
         batch: int | None,
         samples: int,
@@ -90,7 +88,6 @@ class Draws:
     ) -> None:
         self._noise = [noise_stream(seed) for seed in seeds] if size else []
         self._rows = [row_stream(seed) for seed in seeds] if batch else []
-        self._uniform = kind == "flip"
         self._size, self._batch, self._samples = size, batch, samples
         self._dtype, self._device = dtype, device
 
@@ -100,10 +97,7 @@ class Draws:
         if self._noise:
             drawn = np.empty((len(self._noise), steps, self._size))
             for stream, out in zip(self._noise, drawn, strict=True):
-                if self._uniform:
-                    stream.random(out=out)
-                else:
-                    stream.standard_normal(out=out)
+                stream.standard_normal(out=out)
             noise = torch.from_numpy(drawn.swapaxes(0, 1).copy()).to(self._device, self._dtype)
         if self._batch:
             size = (steps, self._batch)

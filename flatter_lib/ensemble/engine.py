@@ -54,7 +54,6 @@ def run(
     limit: float = 1e6,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
-    compile: bool = False,
     chunk: int | None = None,
     progress: bool | None = None,
 ) -> Result:
@@ -67,8 +66,6 @@ def run(
     - ``"label"``: targets :math:`y + \varepsilon \xi`, :math:`\xi \sim N(0, 1)` fresh for each target that a step
       sees. On the manifold of minimisers the gradient noise has covariance :math:`(\varepsilon^2 / B) H`, B = n without
       minibatches (with one output a sample).
-    - ``"flip"``: each target that a step sees is false with probability :math:`\varepsilon`: another class, any with
-      the same chance, where all targets are one-hot; of the wrong sign elsewhere.
     - ``"minibatch"``: none but that of the samples drawn; ``label_noise`` must be 0.
     - ``"gaussian"``: :math:`\varepsilon \zeta` added to the gradient, :math:`\zeta \sim N(0, I_P)`: isotropic.
 
@@ -95,7 +92,6 @@ def run(
             are all zero, :math:`\frac{1}{2n} \sum |y|^2` (1/2 if the targets are all zero too).
         dtype: ``torch.float64`` or ``torch.float32``.
         device: where runs go; random numbers are drawn on the CPU, so that they are the same on every device.
-        compile: pass the step through ``torch.compile``, which takes some seconds and a C++ compiler.
         chunk: runs advanced together; if left out, as many as a core's cache holds, at least 64 and at most a gigabyte
             of them, or half of all runs where a cache holds hardly any. Multiples of 64 give the same bits on a CPU,
             other numbers differ by rounding.
@@ -138,7 +134,6 @@ def run(
         limit=limit * (zero_loss or 0.5),
         dtype=dtype,
         device=where,
-        compile=compile,
     )
     # Seeds vary slowest, so that the runs of a chunk share as many random numbers as can be.
     count = len(settings.lr) * len(chosen)
@@ -154,8 +149,7 @@ def run(
         )
         for part in (slice(i, i + size) for i in range(0, count, size))
     ]
-    one = where.type != "cpu" or compile
-    finish(chunks, steps=steps, threads=1 if one else None, progress=progress)
+    finish(chunks, steps=steps, threads=None if where.type == "cpu" else 1, progress=progress)
 
     def gather(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
         runs = np.concatenate(list(parts))

@@ -57,10 +57,6 @@ def valid_noise(kind: str, label_noise: Floats, batch_size: int | None) -> None:
         raise ValueError('batch_size: noise="minibatch" needs one, of at least 1')
     if kind == "minibatch" and np.any(label_noise > 0):
         raise ValueError('label_noise: must be 0 with noise="minibatch", whose labels are clean')
-    if kind == "flip" and np.any(label_noise > 1):
-        raise ValueError(
-            f'label_noise: with noise="flip" a probability, in [0, 1], got {label_noise.max():g}'
-        )
 
 
 def valid_observables(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from flatter_lib import checks
 from flatter_lib.nqm.descent import Place, fewest_steps
 from flatter_lib.nqm.exact import RANGES, Modes
-from flatter_lib.nqm.settings import Settings, coarse_guesses, first_guess
+from flatter_lib.nqm.search_space import SearchSpace, coarse_guesses, first_guess
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 
 OPTIMIZERS = ("sgd", "momentum", "ema")
@@ -97,17 +97,17 @@ def tune(
     modes = Modes(model.preconditioned(preconditioning))
     if modes.weight.sum() <= goal:
         return Tuned(0, 0.0, held or 0.0)
-    alone = Settings(modes, goal, batch, momentum=held or 0.0)
+    alone = SearchSpace(modes, goal, batch, momentum=held or 0.0)
     best = fewest_steps(alone, [first_guess(alone)])
     if optimizer == "sgd" or held is not None:
         return _tuned(alone, best)
-    both = Settings(modes, goal, batch, second=optimizer)
+    both = SearchSpace(modes, goal, batch, second=optimizer)
     other = fewest_steps(both, coarse_guesses(both, best))
     if (other.steps, other.excess) < (best.steps, best.excess):
         return _tuned(both, other)
     return _tuned(alone, best)
 
 
-def _tuned(settings: Settings, place: Place) -> Tuned:
+def _tuned(settings: SearchSpace, place: Place) -> Tuned:
     lr, momentum, averaging = (float(value[0]) for value in settings.at(place.x[None]))
     return Tuned(place.steps, lr, momentum, averaging)

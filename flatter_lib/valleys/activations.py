@@ -17,12 +17,12 @@ class Activation(NamedTuple):
         value: :math:`\phi(z)`.
         slope: :math:`\phi'(z)`, of z and :math:`\phi(z)`.
         correlation: :math:`E\, \phi(u \cdot x) \phi(v \cdot x)` for :math:`x \sim N(0, I)`, of rows u, shape
-            (..., p, d), and rows v, shape (..., q, d), with shape (..., p, q); None where no closed form is used.
+            (..., p, d), and rows v, shape (..., q, d), with shape (..., p, q).
     """
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
-    correlation: Callable[[Tensor, Tensor], Tensor] | None
+    correlation: Callable[[Tensor, Tensor], Tensor]
 
 
 def _erf_correlation(u: Tensor, v: Tensor) -> Tensor:
@@ -51,6 +51,4 @@ ACTIVATIONS = {
         _erf_correlation,
     ),
     "relu": Activation(torch.relu, lambda z, _: (z > 0).to(z), _relu_correlation),
-    "softplus": Activation(torch.nn.functional.softplus, lambda z, _: torch.sigmoid(z), None),
-    "tanh": Activation(torch.tanh, lambda _, value: 1 - value * value, None),
 }

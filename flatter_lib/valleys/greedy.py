@@ -14,6 +14,14 @@ import numpy as np
 from flatter_lib import checks
 from flatter_lib.valleys.factorization import Matrix, MatrixLoss, flow, product
 
+#: What is added to the product in a new direction, in units of the top eigenvalue of the negative gradient at 0; each
+#: factor gets its L-th root.
+SEED_SIZE = 1e-6
+#: The norm of the gradient by the factors at which a stage ends.
+STATIONARY = 1e-8
+#: The eigenvalue, relative to the first, below which there is nothing left to learn.
+ENOUGH = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -42,9 +50,6 @@ def greedy_low_rank(
     depth: int,
     *,
     most: int | None = None,
-    seed_size: float = 1e-6,
-    stationary: float = 1e-8,
-    enough: float = 1e-6,
     time: float = 1e5,
 ) -> list[Stage]:
     r"""The end points of greedy low-rank learning, rank by rank.
@@ -53,10 +58,6 @@ def greedy_low_rank(
         loss: f, with a symmetric gradient at symmetric matrices.
         depth: L, at least 2.
         most: the last rank, from 1 to d; d if left out.
-        seed_size: what is added to the product in the new direction, in units of the top eigenvalue of X's gradient at
-            0; each factor gets its L-th root.
-        stationary: norm of the gradient by the factors at which a stage ends.
-        enough: the eigenvalue, relative to the first, below which there is nothing left to learn.
         time: longest a stage may take.
 
     Returns:
@@ -74,9 +75,6 @@ def greedy_low_rank(
         np.True_
     """
     checks.count("depth", depth, 2)
-    checks.number("seed_size", seed_size, "(0, inf)")
-    checks.number("stationary", stationary, "(0, inf)")
-    checks.number("enough", enough, "[0, inf)")
     size = len(loss.truth)
     last = size if most is None else checks.count("most", most, most=size)
     W = np.zeros((size, size))
@@ -88,15 +86,15 @@ def greedy_low_rank(
             raise ValueError("loss: its gradient must be symmetric at symmetric matrices")
         values, vectors = np.linalg.eigh(-(gradient + gradient.T) / 2)
         first = stages[0].escape if stages else values[-1]
-        if values[-1] <= enough * first or values[-1] <= 0:
+        if values[-1] <= ENOUGH * first or values[-1] <= 0:
             break
         u = vectors[:, -1] * np.sign(vectors[np.abs(vectors[:, -1]).argmax(), -1])
         new = len(stages)
-        root = (seed_size * first) ** (1 / depth)
+        root = (SEED_SIZE * first) ** (1 / depth)
         factors[0, :, new] = root * u
         factors[1:-1, new, new] = root
         factors[-1, new, :] = root * u
-        path = flow(loss, factors, time, gradient_below=stationary, rtol=stationary / 100)
+        path = flow(loss, factors, time, gradient_below=STATIONARY, rtol=STATIONARY / 100)
         if path.t[-1] >= time:
             raise RuntimeError(f"rank {len(stages) + 1} is not stationary at t = {time:g}")
         factors = path.factors(path.t[-1])

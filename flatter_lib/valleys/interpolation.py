@@ -8,16 +8,12 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from flatter_lib import checks
+#: On the largest residual.
+TOLERANCE = 1e-13
+ITERATIONS = 200
 
 
-def interpolate(
-    residuals: Callable[[Tensor], Tensor],
-    w: Tensor,
-    *,
-    tolerance: float = 1e-13,
-    iterations: int = 200,
-) -> Tensor:
+def interpolate(residuals: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     r"""Move a point to where every residual vanishes.
 
     Levenberg and Marquardt's step :math:`-J^\top (J J^\top + \lambda I)^{-1} r`, with :math:`\lambda` raised until the
@@ -27,14 +23,11 @@ def interpolate(
     Args:
         residuals: maps (P,) to residuals of any shape.
         w: the first point, float64, shape (P,).
-        tolerance: on the largest residual.
-        iterations: of the outer loop.
 
     Returns:
         The point, shape (P,).
 
     Raises:
-        ValueError: if the tolerance is not positive and finite.
         RuntimeError: if the residuals do not vanish: there is no such point near, or too few parameters.
 
     Examples:
@@ -42,11 +35,10 @@ def interpolate(
         >>> abs(float(w.prod()) - 1.0) < 1e-13
         True
     """
-    checks.number("tolerance", tolerance, "(0, inf)")
     damping = 1e-3
     r = residuals(w).reshape(-1)
-    for _ in range(iterations):
-        if bool(r.abs().max() <= tolerance):
+    for _ in range(ITERATIONS):
+        if bool(r.abs().max() <= TOLERANCE):
             return w
         J = jacrev(lambda x: residuals(x).reshape(-1))(w)
         gram = J @ J.T
@@ -61,7 +53,7 @@ def interpolate(
             damping *= 10
         else:
             break
-    if bool(r.abs().max() <= 100 * tolerance):
+    if bool(r.abs().max() <= 100 * TOLERANCE):
         return w
     raise RuntimeError(
         f"no interpolating point found: the largest residual is still {float(r.abs().max()):.2g}; "

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats
-from flatter_lib.timescales import settling_time
+from flatter_lib.stats import settling_time
 
 
 class ReducedTimes(NamedTuple):

@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats, Integers
@@ -349,26 +349,15 @@ class _Settings(NamedTuple):
     steps: Integers
 
     @classmethod
-    def broadcast(
-        cls,
-        valley: ScalarValley,
-        lr: ArrayLike,
-        momentum: ArrayLike,
-        label_noise: ArrayLike,
-        start_residual: ArrayLike,
-        steps: ArrayLike,
-    ) -> _Settings:
-        return cls(
-            *checks.one_axis(
-                lr=checks.numbers("lr", lr, "(0, inf)"),
-                momentum=checks.numbers("momentum", momentum, "[0, 1)"),
-                label_noise=checks.numbers("label_noise", label_noise, "[0, inf)"),
-                start_residual=checks.numbers(
-                    "start_residual", start_residual, f"({-valley.target}, inf)"
-                ),
-                steps=checks.counts("steps", steps, 1),
-            )
-        )
+    def broadcast(cls, valley: ScalarValley, steps: ArrayLike, **given: ArrayLike) -> _Settings:
+        above = f"({-valley.target}, inf)"
+        ranges = {"lr": "(0, inf)", "momentum": "[0, 1)", "label_noise": "[0, inf)"}
+        arrays: dict[str, NDArray[Any]] = {
+            name: checks.numbers(name, value, ranges.get(name, above))
+            for name, value in given.items()
+        }
+        arrays["steps"] = checks.counts("steps", steps, 1)
+        return cls(**dict(zip(arrays, checks.one_axis(**arrays), strict=True)))
 
 
 def _valid_levels(levels: Sequence[float], valley: ScalarValley) -> Floats:

@@ -14,7 +14,9 @@ from flatter_lib.vision.checks import alike, classes
 from flatter_lib.vision.networks import unflatten
 
 Parameters = Mapping[str, Tensor]
+#: Of a network's parameters, inputs and targets; and of its outputs and targets.
 Loss = Callable[[Parameters, Tensor, Tensor], Tensor]
+OutputLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

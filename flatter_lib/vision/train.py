@@ -22,10 +22,9 @@ from flatter_lib import checks
 from flatter_lib.vision import checkpoint
 from flatter_lib.vision.checks import alike, rows, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
-from flatter_lib.vision.objective import half_squared_error
+from flatter_lib.vision.objective import OutputLoss, half_squared_error
 from flatter_lib.vision.residual import LEAST_CHANNELS, narrow
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 #: Of an image batch or of targets, and a generator on the CPU.
 Drawn = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -88,7 +87,7 @@ class Training:
         batch: int,
         generator: torch.Generator,
         schedulers: Sequence[LRScheduler] = (),
-        loss: Loss = half_squared_error,
+        loss: OutputLoss = half_squared_error,
         noise: Drawn | None = None,
         augment: Drawn | None = None,
         precision: torch.dtype | None = None,

@@ -21,8 +21,6 @@ def sgd(problem, start, *, lr, momentum, label_noise, noise, batch_size, steps, 
         y = targets[rows].clone()
         if noise == "label" and label_noise:
             y += label_noise * torch.from_numpy(numbers.standard_normal((batch, m)))
-        if noise == "flip" and label_noise:
-            y = false_targets(y, numbers.random(batch), label_noise)
         optimizer.zero_grad()
         r = problem.outputs(w)[rows] - y
         (r.square().sum() / (2 * batch)).backward()
@@ -31,17 +29,3 @@ def sgd(problem, start, *, lr, momentum, label_noise, noise, batch_size, steps, 
         optimizer.step()
         path.append(w.detach().clone())
     return torch.stack(path).numpy()
-
-
-def false_targets(y, uniform, probability):
-    """Sample by sample, what the ensemble says it does."""
-    classes = y.shape[1]
-    for row, u in zip(y, uniform, strict=True):
-        if u < probability and classes == 1:
-            row.neg_()
-        elif u < probability:
-            true = int(row.argmax())
-            other = [(true + k) % classes for k in range(1, classes)]
-            row.zero_()
-            row[other[int(u / probability * (classes - 1))]] = 1
-    return y

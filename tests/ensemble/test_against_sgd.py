@@ -10,12 +10,12 @@ from ..valleys.problems import PROBLEMS
 from .reference import sgd
 
 #: Of each problem, a small step size.
-UNITS = {"sensing": 0.01, "diagonal": 0.01, "module": 0.1, "scalar": 0.05} | dict.fromkeys(
-    ("erf", "relu", "softplus", "tanh"), 0.05
+UNITS = {"sensing": 0.01, "diagonal": 0.01, "two outputs": 0.1, "scalar": 0.05} | dict.fromkeys(
+    ("erf", "relu"), 0.05
 )
 NOISES = [
     (noise, batch_size)
-    for noise in ("label", "flip", "minibatch", "gaussian")
+    for noise in ("label", "minibatch", "gaussian")
     for batch_size in (None, 1, 4)
     if noise != "minibatch" or batch_size
 ]

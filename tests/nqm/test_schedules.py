@@ -17,6 +17,8 @@ from flatter_lib.nqm import (
 from flatter_lib.nqm.exact import Modes
 from flatter_lib.nqm.schedules import _risks
 
+from ..refusals import refuses
+
 
 @given(
     steps=st.integers(0, 60),
@@ -148,33 +150,8 @@ def test_schedules_of_small_steps_reach_where_constant_steps_do() -> None:
     assert steps_to_target(model, 0.02, best.rates.mean(), 64.0) > best.steps
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((-1, [0.1]), "steps: must be an integer from 0"),
-        (([1, 2], [0.1]), "steps: must be an integer"),
-        ((1, []), "rates: must be one for each piece"),
-        ((1, 0.1), "rates: must be one for each piece"),
-        ((1, [-0.1]), r"rates: must be in \[0, inf\)"),
-    ],
-)
-def test_nonsense_schedules_are_refused(arguments: tuple[object, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Schedule(*arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"pieces": 0}, "pieces: must be an integer from 1"),
-        ({"pieces": 2.5}, "pieces: must be an integer from 1"),
-        ({"target": -1.0}, r"target: must be in \(0, inf\)"),
-        ({"batch_size": 0.0}, r"batch_size: must be in \(0, inf\]"),
-    ],
-)
-def test_nonsense_is_refused_by_name(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        tune_schedule(
-            NoisyQuadratic([1.0], [1.0]),
-            **({"target": 0.1, "batch_size": 1.0} | arguments),  # type: ignore[arg-type]
-        )
+def test_bad_arguments() -> None:
+    refuses(Schedule, {"steps": 1, "rates": [0.1]}, steps=[1, 2], rates=[])
+    refuses(Schedule, {"steps": 1}, rates=[-0.1])
+    good = {"model": NoisyQuadratic([1.0], [1.0]), "target": 0.1, "batch_size": 1.0}
+    refuses(tune_schedule, good, pieces=0, target=-1.0, batch_size=0.0, preconditioning=2.0)

@@ -2,8 +2,10 @@ import numba
 import numpy as np
 import pytest
 
-from flatter_lib.timescales import first_passage, settling_time
-from flatter_lib.valleys.scalar import ScalarValley, label_draws, simulate, trajectory
+from flatter_lib.stats import first_passage, settling_time
+from flatter_lib.valleys import ScalarValley, label_draws, simulate, trajectory
+
+from ..refusals import refuses
 
 VALLEY = ScalarValley(target=1.3, start=1.9)
 SETTINGS = [(0.02, 0.0, 0.1), (0.05, 0.9, 0.2), (0.3, 0.5, 0.4)]
@@ -19,13 +21,6 @@ def naive(valley, lr, momentum, label_noise, draws):
         u, v = u - lr * buffer[0], v - lr * buffer[1]
         path.append((u, v))
     return np.array(path)
-
-
-@pytest.mark.parametrize(("lr", "momentum", "label_noise"), SETTINGS)
-def test_every_step_is_that_of_a_plain_loop(lr, momentum, label_noise):
-    draws = np.random.default_rng(1).standard_normal(5000)
-    w = trajectory(VALLEY, lr=lr, momentum=momentum, label_noise=label_noise, draws=draws)
-    assert w == pytest.approx(naive(VALLEY, lr, momentum, label_noise, draws), abs=1e-12)
 
 
 @pytest.mark.parametrize(("lr", "momentum", "label_noise"), SETTINGS)
@@ -157,78 +152,6 @@ def test_overflow_within_one_step_counts_as_leaving():
     assert runs.left[0, 0] == 1
 
 
-def test_nothing_asked_for_gives_empty_measurements():
-    runs = simulate(VALLEY, lr=0.1, momentum=0.5, label_noise=0.0, steps=10, seeds=2)
-    assert runs.first_passage.shape == runs.settling.shape == (1, 2, 0)
-    assert runs.w.shape == (1, 2, 0, 2)
-    assert np.isnan(runs.left).all()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"lr": 0.0}, r"lr: must be in \(0, inf\), got 0"),
-        ({"lr": [0.1, np.inf]}, r"lr: must be in \(0, inf\), got inf"),
-        ({"lr": "fast"}, r"lr: must be real numbers in \(0, inf\), got 'fast'"),
-        ({"momentum": 1.0}, r"momentum: must be in \[0, 1\), got 1"),
-        ({"momentum": -0.1}, r"momentum: must be in \[0, 1\), got -0.1"),
-        ({"label_noise": -1.0}, r"label_noise: must be in \[0, inf\), got -1"),
-        ({"label_noise": np.nan}, r"label_noise: must be in \[0, inf\), got nan"),
-        ({"steps": 0}, r"steps: must be in \[1, 9007199254740992\], got 0"),
-        ({"steps": 2.5}, "steps: must be whole numbers, got 2.5"),
-        ({"lr": [0.1, 0.2], "momentum": [0.0, 0.1, 0.2]}, "do not broadcast"),
-        ({"lr": [[0.1, 0.2]]}, "numbers or one axis"),
-        ({"lr": []}, "numbers or one axis"),
-        ({"seeds": 0}, "seeds: must be an integer from 1"),
-        ({"seeds": [3, -1]}, "seeds: must be an integer from 0"),
-        ({"seeds": [1.7]}, "seeds: must be an integer from 0, got 1.7"),
-        ({"seeds": [1, 1]}, "seeds: must be distinct"),
-        ({"levels": [1.0]}, r"levels: must be in \(0, 1\), got 1"),
-        ({"levels": [[0.5]]}, r"levels: must have shape \(levels,\)"),
-        ({"at": [11]}, "at: must be at most steps, got 11"),
-        ({"at": [-1]}, r"at: must be in \[0, "),
-        ({"at": [0.5]}, "at: must be whole numbers, got 0.5"),
-        ({"at": [5, 4]}, "at: must not decrease"),
-        ({"at": [[1], [2]]}, r"at: must have shape \(records,\) or \(1, records\)"),
-    ],
-)
-def test_a_bad_argument_is_named_with_its_range(wrong, message):
-    good = {"lr": 0.1, "momentum": 0.5, "label_noise": 0.1, "steps": 10, "seeds": 2}
-    with pytest.raises(ValueError, match=message):
-        simulate(VALLEY, **(good | wrong))
-
-
-def test_a_bad_valley_is_refused():
-    with pytest.raises(ValueError, match=r"start: must be in \(0, inf\), got 0"):
-        ScalarValley(start=0.0)
-    with pytest.raises(ValueError, match=r"target: must be in \(0, inf\), got -1"):
-        ScalarValley(target=-1.0)
-    with pytest.raises(ValueError, match="runs start at the flat point"):
-        simulate(
-            ScalarValley(target=1.0, start=1.0),
-            lr=0.1,
-            momentum=0.0,
-            label_noise=0.1,
-            steps=5,
-            seeds=1,
-            levels=[0.5],
-        )
-    with pytest.raises(ValueError, match=r"draws: must have shape \(steps,\)"):
-        trajectory(VALLEY, lr=0.1, momentum=0.0, label_noise=0.1, draws=[])
-    with pytest.raises(ValueError, match=r"draws: must be in \(-inf, inf\), got nan"):
-        trajectory(VALLEY, lr=0.1, momentum=0.0, label_noise=0.1, draws=[np.nan])
-    with pytest.raises(ValueError, match="lr: must be one number"):
-        trajectory(VALLEY, lr=[0.1, 0.2], momentum=0.0, label_noise=0.1, draws=[0.0])
-    with pytest.raises(ValueError, match="seed: must be an integer"):
-        label_draws(None, 0, 1)
-    with pytest.raises(ValueError, match="steps: must be an integer"):
-        label_draws(0, 0, None)
-    with pytest.raises(ValueError, match=r"residual: must be in \(-1.3, inf\), got inf"):
-        VALLEY.displaced(np.inf)
-    with pytest.raises(ValueError, match="the last axis must hold u and v"):
-        VALLEY.loss([1.0, 2.0, 3.0])
-
-
 @pytest.mark.parametrize("start", [1.9, 0.6])
 @pytest.mark.parametrize("residual", [0.7, -0.9])
 def test_a_displaced_start_is_carried_to_the_start_by_gradient_flow(start, residual):
@@ -284,14 +207,21 @@ def test_isotropic_noise_is_added_to_the_gradient_of_the_clean_loss():
     assert runs.w[0, 0, 0] == pytest.approx(w, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"noise": "pink"}, "noise: must be one of label, sign, gaussian, got 'pink'"),
-        ({"start_residual": -1.3}, r"start_residual: must be in \(-1.3, inf\), got -1.3"),
-        ({"start_residual": np.nan}, r"start_residual: must be in \(-1.3, inf\), got nan"),
-    ],
-)
-def test_a_bad_noise_or_start_is_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        simulate(VALLEY, lr=0.1, momentum=0.5, label_noise=0.1, steps=10, seeds=2, **wrong)
+def test_bad_arguments():
+    good = {"valley": VALLEY, "lr": 0.1, "momentum": 0.5, "label_noise": 0.1}
+    many = {**good, "steps": 10, "seeds": 2}
+    refuses(simulate, many, lr=[0.1, np.inf], momentum=1.0, label_noise=-1.0, steps=0, seeds=[])
+    refuses(simulate, many, levels=[1.0], at=[11], noise="pink", start_residual=-1.3)
+    refuses(simulate, many, levels=[[0.5]], at=[[1], [2]])
+    refuses(trajectory, {**good, "draws": [0.0]}, lr=[0.1, 0.2], draws=[], start_residual=np.nan)
+    refuses(label_draws, {"seed": 0, "setting": 0, "steps": 1}, seed=None, setting=-1, steps=1.5)
+    refuses(VALLEY.displaced, {}, residual=np.inf)
+    refuses(ScalarValley, {}, start=0.0, target=-1.0)
+    with pytest.raises(ValueError, match="do not broadcast"):
+        simulate(**{**many, "lr": [0.1, 0.2], "momentum": [0.0, 0.1, 0.2]})
+    with pytest.raises(ValueError, match="at: must not decrease"):
+        simulate(**many, at=[5, 4])
+    with pytest.raises(ValueError, match="the last axis must hold u and v"):
+        VALLEY.loss([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="runs start at the flat point"):
+        simulate(**{**many, "valley": ScalarValley(start=1.0)}, levels=[0.5])

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms import functional
 
-from flatter_lib.vision.augment import crop_and_flip
+from flatter_lib.vision import crop_and_flip
 
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from ..refusals import refuses
+from ..seeding import seeded
 
 
 def images(n: int, channels: int, height: int, width: int) -> Tensor:
@@ -38,22 +37,6 @@ def test_batch_is_the_loop_over_its_images(
     if shape[0]:
         assert torch.equal(outputs, one_by_one(inputs, seeded(3), padding, flip))
     assert outputs.shape == shape
-
-
-def test_every_place_and_both_directions_occur() -> None:
-    """Nine crops times two directions of an image without symmetry: all are seen, and nothing else."""
-    image = torch.arange(1.0, 7.0).view(1, 1, 2, 3)
-    padded = torch.nn.functional.pad(image[0], (1, 1, 1, 1))
-    possible = {
-        tuple(variant.flatten().tolist())
-        for y in range(3)
-        for x in range(3)
-        for crop in [padded[:, y : y + 2, x : x + 3]]
-        for variant in (crop, crop.flip(2))
-    }
-    outputs = crop_and_flip(image.expand(2000, 1, 2, 3), seeded(), padding=1)
-    assert {tuple(crop.flatten().tolist()) for crop in outputs} == possible
-    assert len(possible) == 18
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.uint8])
@@ -96,20 +79,6 @@ def test_another_device_sees_the_same_images() -> None:
     assert torch.equal(outputs.cpu(), crop_and_flip(inputs, seeded(3)))
 
 
-def test_wrong_arguments_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"inputs: must have shape .* got \(3, 8, 8\)"):
-        crop_and_flip(torch.zeros(3, 8, 8), seeded())
-    with pytest.raises(ValueError, match="padding: must be an integer from 0, got -1"):
-        crop_and_flip(torch.zeros(2, 3, 8, 8), seeded(), padding=-1)
-    with pytest.raises(
-        ValueError, match=r"generator: must be a torch.Generator on the CPU, got No"
-    ):
-        crop_and_flip(torch.zeros(2, 3, 8, 8), None)  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-def test_a_generator_on_the_device_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"generator: must be a torch.Generator on the CPU, got one on cuda"
-    ):
-        crop_and_flip(torch.zeros(2, 3, 8, 8), torch.Generator("cuda"))
+def test_bad_arguments() -> None:
+    good = {"inputs": torch.zeros(2, 3, 8, 8), "generator": seeded()}
+    refuses(crop_and_flip, good, inputs=torch.zeros(3, 8, 8), padding=-1, generator=None)

@@ -1,18 +1,16 @@
 """The MLP: its layers counted, its parameters counted by formula, its function against a loop, its random numbers."""
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from flatter_lib.vision.networks import MLP, flatten, unflatten
+from flatter_lib.vision import MLP, flatten, unflatten
 
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from ..refusals import refuses
+from ..seeding import seeded
 
 
 @pytest.mark.parametrize(
@@ -65,28 +63,6 @@ def test_initial_weights_come_from_the_generator_alone() -> None:
     assert not torch.equal(first, flatten(MLP(6, 4, 2, generator=seeded(6))))
 
 
-def test_dtype_is_that_asked_for() -> None:
-    network = MLP(6, 4, 2, generator=seeded(), dtype=torch.float32)
-    assert {p.dtype for p in network.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize("name", ["inputs", "width", "outputs", "layers"])
-def test_sizes_below_one_are_refused_by_name(name: str) -> None:
-    size: dict[str, Any] = {name: 0}
-    with pytest.raises(ValueError, match=f"{name}: must be an integer from 1, got 0"):
-        MLP(**size, generator=seeded())
-
-
-def test_nothing_is_drawn_without_a_seed() -> None:
-    with pytest.raises(ValueError, match=r"generator: must be a torch.Generator on the CPU"):
-        MLP(2, 2, 1, generator=None)  # type: ignore[arg-type]
-
-
-def test_a_gain_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gain: must be in \[0, inf\), got nan"):
-        MLP(2, 2, 1, gain=float("nan"), generator=seeded())
-
-
 def test_vector_and_named_parameters_are_one_another() -> None:
     network = MLP(6, 4, 2, generator=seeded())
     vector = torch.randn(flatten(network).shape, generator=seeded(1), dtype=torch.float64)
@@ -96,17 +72,11 @@ def test_vector_and_named_parameters_are_one_another() -> None:
     outputs = functional_call(network, named, (x,))
     network.load_state_dict(named)
     torch.testing.assert_close(network(x), outputs, rtol=0, atol=0)
+    flatten(network).zero_()
     assert torch.equal(flatten(network), vector)
 
 
-def test_a_flattened_network_does_not_change_with_the_vector() -> None:
-    network = MLP(6, 4, 2, generator=seeded())
-    before = flatten(network)
-    flatten(network).zero_()
-    assert torch.equal(flatten(network), before)
-
-
-def test_vectors_of_another_length_are_refused() -> None:
-    network = MLP(2, 2, 1, 2, generator=seeded())
-    with pytest.raises(ValueError, match=r"weights: must have shape \(9,\), got \(8,\)"):
-        unflatten(network, torch.zeros(8))
+def test_bad_arguments() -> None:
+    good = {"generator": seeded()}
+    refuses(MLP, good, inputs=0, width=0, outputs=0, layers=0, gain=float("nan"), generator=None)
+    refuses(unflatten, {"network": MLP(2, 2, 1, 2, **good)}, weights=torch.zeros(8))

@@ -15,11 +15,10 @@ from flatter_lib.vision.networks import flatten, unflatten
 from flatter_lib.vision.normalization import GhostBatchNorm2d, Normalization
 from flatter_lib.vision.residual import LEAST_CHANNELS, BasicBlock, Pointwise, ResNet18, narrow
 
+from ..refusals import refuses
+from ..seeding import seeded
+
 KINDS = get_args(Normalization)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -204,22 +203,6 @@ def test_outputs_are_piecewise_linear_in_each_weight(kind: Normalization, mode: 
     assert all(slope.any() for slope in slopes), "a silent network would prove nothing"
 
 
-def test_outputs_of_batch_statistics_are_not() -> None:
-    diagonal = second_derivatives(smallest("batch", True), images(2, 1, 16, 16), 1)
-    assert diagonal.abs().max() > 1e-6
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", [True, False])
-def test_functional_call_is_the_network_at_other_weights(kind: Normalization, mode: bool) -> None:
-    network, x = tiny(kind).train(mode), images(6, 3, 8, 8)
-    vector = flatten(anywhere(tiny(kind)))
-    outputs = functional_call(network, unflatten(network, vector), (x,))
-    assert not torch.allclose(outputs, network(x))
-    network.load_state_dict(unflatten(network, vector), strict=False)
-    torch.testing.assert_close(network(x), outputs)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_channels_last_changes_the_layout_alone(kind: Normalization) -> None:
     network, x = anywhere(tiny(kind)), images(6, 3, 16, 16)
@@ -280,32 +263,13 @@ def test_a_pointwise_convolution_is_torchs(channels: int) -> None:
     assert narrow(nn.Sequential(ours, plain)) == (["1"] if channels < LEAST_CHANNELS else [])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"width": 0.0}, r"width: must be in \(0, inf\), got 0"),
-        ({"width": math.inf}, r"width: must be in \(0, inf\), got inf"),
-        ({"outputs": 0}, "outputs: must be an integer from 1, got 0"),
-        ({"inputs": 0}, "inputs: must be an integer from 1, got 0"),
-        ({"normalization": "layer"}, "normalization: must be one of none, batch, ghost, group"),
-        (
-            {"normalization": "ghost", "ghost_batch": 0},
-            "ghost_batch: must be an integer from 1, got 0",
-        ),
-        ({"generator": None}, "generator: must be a torch.Generator on the CPU, got NoneType"),
-        (
-            {"width": 0.1, "normalization": "group", "groups": 8},
-            "groups: must divide the 6 channels of each layer, got 8",
-        ),
-    ],
-)
-def test_arguments_out_of_range_are_refused_by_name(
-    arguments: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        ResNet18(**{"generator": seeded(), **arguments})
-
-
 def test_no_width_is_too_small_for_a_channel() -> None:
     network = ResNet18(1e-3, inputs=1, generator=seeded())
     assert {m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)} == {1}
+
+
+def test_bad_arguments() -> None:
+    good: dict[str, Any] = {"generator": seeded()}
+    refuses(ResNet18, good, width=0.0, outputs=0, inputs=0, normalization="layer", generator=None)
+    refuses(ResNet18, good | {"normalization": "ghost"}, ghost_batch=0)
+    refuses(ResNet18, good | {"normalization": "group", "width": 0.1}, groups=8)
