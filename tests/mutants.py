@@ -46,7 +46,6 @@ TESTS = {
     "nqm/schedules": "tests/nqm/test_schedules.py",
     "nqm/tuning": "tests/nqm/test_tuning.py",
     "nqm/spectrum": "tests/nqm/test_spectrum.py",
-    "timescales": "tests/test_timescales.py",
     "valleys/scalar": "tests/valleys/test_scalar.py",
     "valleys/_scalar_kernel": "tests/valleys/test_scalar.py",
     "valleys/sensing": "tests/valleys/test_sensing.py tests/valleys/test_problems.py",
@@ -66,15 +65,20 @@ TESTS = {
     "vision/objective": "tests/vision/test_train.py tests/vision/test_ensemble.py",
     "vision/ensemble": "tests/vision/test_ensemble.py",
     "curvature": "tests/test_curvature.py",
+    "valleys/flattest": "tests/valleys/test_flattest.py",
+    "valleys/diagonal_run": "tests/experiments/test_sparse_recovery.py",
+    "valleys/drift": "tests/valleys/test_drift.py",
+    "experiments/design": "tests/experiments/test_designs.py tests/experiments/test_configurations.py",
     "experiments/stationary_law": "tests/experiments/test_stationary_law.py",
     "experiments/matrix_sensing": "tests/experiments/test_matrix_sensing.py tests/experiments/test_designs.py",
     "experiments/teacher_student": "tests/experiments/test_teacher_student.py tests/experiments/test_designs.py",
     "experiments/sparse_recovery": "tests/experiments/test_sparse_recovery.py tests/experiments/test_designs.py",
     "experiments/mlp_fashion_mnist": "tests/experiments/test_mlp_fashion_mnist.py tests/experiments/test_designs.py",
     "experiments/resnet_cifar10": "tests/experiments/test_resnet_cifar10.py tests/experiments/test_designs.py",
-    "results/record": "tests/results",
-    "results/live": "tests/results",
-    "sweep/worker": "tests/sweep/test_driver.py",
+    "evidence/record": "tests/evidence/test_record.py",
+    "evidence/judge": "tests/evidence/test_judge.py tests/evidence/test_records.py",
+    "evidence/worker": "tests/evidence/test_sweep.py",
+    "stats": "tests/test_stats.py",
     "claims": "tests/test_claims.py",
     "values": "tests/test_values.py",
 }
@@ -139,7 +143,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("nqm/tuning", "if modes.weight.sum() <= goal:", "if modes.weight.sum() < goal:"),
     Fault("nqm/spectrum", "kept = nodes // 2", "kept = nodes // 3"),
     Fault(
-        "timescales",
+        "stats",
         "return np.where(quiet > 0, times[np.minimum(times.size - quiet, times.size - 1)], np.nan)[()]",
         "return np.where(quiet > 0, times[np.minimum(times.size + quiet, times.size - 1)], np.nan)[()]",
     ),
@@ -177,8 +181,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "ensemble/step",
-        "shift = torch.where(false, 1 + (share * (outputs - 1)).long().clamp(max=outputs - 2), 0)",
-        "shift = torch.where(false, 1 + (share * (outputs + 1)).long().clamp(max=outputs - 2), 0)",
+        "self.velocity.addcmul_(self._strength * self.batch, noise)",
+        "self.velocity.addcmul_(self._strength / self.batch, noise)",
     ),
     Fault(
         "ensemble/draws",
@@ -207,8 +211,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "vision/measure",
-        "times = np.geomspace(1, last, max(count, 1)).round().astype(int)",
-        "times = np.geomspace(2, last, max(count, 1)).round().astype(int)",
+        "* len(f) for f, y in parts) / len(inputs)",
+        "* len(f) for f, y in parts) / CHUNK",
     ),
     Fault(
         "vision/networks",
@@ -232,7 +236,7 @@ FAULTS: tuple[Fault, ...] = (
         "checks.fields(self, chains=1, looks=1, seed=1)",
     ),
     Fault(
-        "experiments/matrix_sensing",
+        "valleys/flattest",
         "met = Z - pseudo @ (B @ Z - y)",
         "met = Z + pseudo @ (B @ Z - y)",
     ),
@@ -242,12 +246,12 @@ FAULTS: tuple[Fault, ...] = (
         "shown = np.unique(np.rint(np.geomspace(1, len(steps) + 1, 24)).astype(int))",
     ),
     Fault(
-        "experiments/sparse_recovery",
+        "valleys/diagonal_run",
         "buffer[j] = momentum * buffer[j] + 2.0 / n * force[j] * v[j]",
         "buffer[j] = momentum * buffer[j] - 2.0 / n * force[j] * v[j]",
     ),
     Fault(
-        "experiments/mlp_fashion_mnist",
+        "stats",
         "settled = np.where(above.any(axis=-1), np.minimum(last, n - 1), 0)",
         "settled = np.where(above.any(axis=-1), np.minimum(last, n - 2), 0)",
     ),
@@ -257,7 +261,7 @@ FAULTS: tuple[Fault, ...] = (
         "generator=torch.Generator().manual_seed(2000 - c.seed),",
     ),
     Fault(
-        "results/record",
+        "evidence/record",
         "return hashlib.sha256(text.encode()).hexdigest()[:16]",
         "return hashlib.sha256(text.encode()).hexdigest()[:17]",
     ),
@@ -274,15 +278,19 @@ FAULTS += (
     ),
     Fault("experiments/stationary_law", "(5 if look == 0 else 1)", "(1 if look == 0 else 1)"),
     Fault(
-        "experiments/matrix_sensing",
-        "share * (self.lr * self.strength) ** 2 / self.memory**3",
-        "share * (self.lr * self.strength) ** 2 / self.memory**2",
+        "experiments/design",
+        "(self.landscape.slow * self.memory**3)",
+        "(self.landscape.slow * self.memory**2)",
     ),
     Fault(
         "experiments/resnet_cifar10", '"trace_error": trace.error,', '"trace_error": trace.value,'
     ),
-    Fault("results/live", "atol + rtol * abs(a)", "atol + 10 * rtol * abs(a)"),
-    Fault("sweep/worker", 'dtype=task.fields.get("dtype", "float64"),', 'dtype="float64",'),
+    Fault(
+        "evidence/judge",
+        "apart <= rule.atol + rule.rtol * np.abs(a)",
+        "apart <= rule.atol + 10 * rule.rtol * np.abs(a)",
+    ),
+    Fault("evidence/worker", 'dtype=cell.get("dtype", "float64"),', 'dtype="float64",'),
     Fault(
         "curvature",
         "for t in totals]) / len(inputs)\n"
@@ -319,7 +327,7 @@ NO_FAULTS = {
         "other settings, as good as these: no record and no chapter holds them"
     ),
     'experiments/stationary_law: "': "the same: the settings of the profiles",
-    "experiments/matrix_sensing: + _grouped(": (
+    "experiments/matrix_sensing: + _configurations(": (
         "lists have no minus: the module could not even be imported"
     ),
     "experiments/matrix_sensing: for cell in law(": "the same",

@@ -53,18 +53,21 @@ def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    lines = _plain(f"{done.stdout}\n{done.stderr}").splitlines()
-    problems = [
-        line.strip().replace(f"{project.root}/", "") for line in lines if _WARNING.search(line)
+    said = f"{done.stdout}\n{done.stderr}"
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
+    # The cause of an exception stands in the lines below it.
+    found = [
+        " ".join(map(str.strip, lines[i : i + 4] if line.endswith(":") else [line]))
+        for i, line in enumerate(lines)
+        if _WARNING.search(line)
     ]
-    if done.returncode != 0 and not problems:
-        problems = [line for line in lines if line.strip()][-15:] or [
-            f"jupyter-book ended with status {done.returncode}"
-        ]
-    if done.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        return Built(folder, tuple(dict.fromkeys(problems)))
-    return Built(folder / "_build" / "html", ())
+    problems = [line.replace(f"{project.root}/", "") for line in found]
+    if done.returncode == 0:
+        return Built(folder / "_build" / "html", ())
+    shutil.rmtree(folder, ignore_errors=True)
+    problems = problems or [line for line in lines if line.strip()][-15:]
+    problems = problems or [f"jupyter-book ended with status {done.returncode}"]
+    return Built(folder, tuple(dict.fromkeys(problems)))
 
 
 def install(built: Built, html: Path) -> None:
@@ -77,7 +80,3 @@ def install(built: Built, html: Path) -> None:
         html.replace(former)
     fresh.replace(html)
     shutil.rmtree(former, ignore_errors=True)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)

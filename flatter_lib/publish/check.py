@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from flatter_lib.publish import build, hygiene, machines, pool, portability, rerun
+from flatter_lib.publish import build, hygiene, machines, pool, portability, provenance, rerun
 from flatter_lib.publish.project import Project
 
 
@@ -77,12 +77,16 @@ def _style(project: Project, console: Console) -> bool:
         ("ruff", "format", "--check", "--quiet", "."),
         ("mypy",),
     )
-    passed = [_shell(project, console, *command) for command in commands]
+    passed = []
+    for command in commands:
+        console.print(f"  {' '.join(command)}", highlight=False)
+        task = pool.Task(command[0], [sys.executable, "-m", *command], folder=project.root)
+        passed.append(pool.show(task, console) == 0)
     return all(passed)
 
 
 def _hygiene(project: Project, console: Console) -> bool:
-    return _report(console, [str(finding) for finding in hygiene.before_build(project)])
+    return _report(console, hygiene.before_build(project))
 
 
 def _unit(project: Project, console: Console) -> bool:
@@ -93,7 +97,7 @@ def _unit(project: Project, console: Console) -> bool:
 
 def _nbval(project: Project, console: Console) -> bool:
     chapters = project.chapters()
-    variants = {c.slug: machines.other_than(rerun.published_with(c)) for c in chapters}
+    variants = {c.slug: machines.other_than(provenance.stored(c).get("isa")) for c in chapters}
     for title, count in Counter(variant.title for variant in variants.values()).items():
         console.print(f"  {count} chapters as on {title}", highlight=False)
     tasks = [rerun.task(project, chapter, variants[chapter.slug]) for chapter in chapters]
@@ -110,18 +114,10 @@ def _nbval(project: Project, console: Console) -> bool:
 
 def _pages(project: Project, console: Console) -> bool:
     built = build.build(project, project.build / "check", clean=True)
-    if built.problems:
-        return _report(console, list(built.problems))
-    return _report(console, [str(finding) for finding in hygiene.after_build(project, built.html)])
+    return _report(console, built.problems or hygiene.after_build(built.html))
 
 
-def _shell(project: Project, console: Console, tool: str, *arguments: str) -> bool:
-    console.print(f"  {' '.join((tool, *arguments))}", highlight=False)
-    command = [sys.executable, "-m", tool, *arguments]
-    return pool.show(pool.Task(tool, command, folder=project.root), console) == 0
-
-
-def _report(console: Console, findings: list[str]) -> bool:
+def _report(console: Console, findings: Sequence[object]) -> bool:
     for finding in findings:
         console.print(f"  {finding}", markup=False, highlight=False, soft_wrap=True)
     console.print(

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flatter_lib.publish import sweeping, verifying
+from flatter_lib.publish import sweeping
 from flatter_lib.publish.console import messages, output
-from flatter_lib.publish.project import BookError, Chapter, Project
+from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -57,18 +58,14 @@ def main() -> None:
         for name in ("FLATTER_DATA", "FLATTER_CACHE"):
             if root := os.environ.get(name):
                 # Chapters run in a folder of their own, where a relative path would mean another place.
-                os.environ[name] = str(_folder(name, root))
+                try:
+                    os.environ[name] = str(Path(root).expanduser().resolve())
+                except (OSError, RuntimeError) as error:
+                    raise BookError(f"{name}={root} names no folder: {error}") from None
         app(standalone_mode=True)
     except BookError as error:
         err.print(f"flatter: {error}", markup=False)
-        sys.exit(_status_of(error))
-
-
-def _folder(name: str, root: str) -> Path:
-    try:
-        return Path(root).expanduser().resolve()
-    except (OSError, RuntimeError) as error:
-        raise BookError(f"{name}={root} names no folder: {error}") from None
+        sys.exit(1 if isinstance(error, FailedError) else 2)
 
 
 @app.command()
@@ -76,7 +73,7 @@ def chapters() -> None:
     """List the chapters: when and how long each was executed, and whether it is fresh."""
     from rich.markup import escape
 
-    from flatter_lib.publish import execute, freshness, provenance
+    from flatter_lib.publish import freshness, provenance
 
     project = Project.find()
     found = project.chapters()
@@ -88,7 +85,7 @@ def chapters() -> None:
             state = f"[red]cannot be read[/]: {escape(str(error))}"
         executed = str(provenance.stored(chapter).get("executed") or "never")
         when = executed.replace("T", " ").removesuffix("Z")
-        took = execute.last_seconds(chapter)
+        took = provenance.last_seconds(chapter)
         seconds = "" if took is None else f"{took:.0f} s"
         line = escape(f"{chapter.slug:{width}}  {when:19} {seconds:>6}")
         out.print(f"{line}  {state}", soft_wrap=True)
@@ -117,7 +114,6 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a notebook of yours that is there.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for each numerical library.")] = 1,
 ) -> None:
     """Execute a chapter.
 
@@ -137,19 +133,16 @@ def run(
     else:
         target = found.twin if output is None else _checked(project, output, force)
     execute.ready(target, execute.CHOOSE if own else execute.PERMITTED)
-    execution = execute.execute(
-        project, found, changed, threads=threads, progress=sys.stderr.isatty()
-    )
-    seconds = f"{execution.provenance['seconds']:.0f} s"
+    execution = execute.execute(project, found, changed, progress=sys.stderr.isatty())
     if own:
-        kept = execute.keep(target, execution, force=force)
-        _say(f"{found.slug}: executed in {seconds}, written to {kept}")
+        what = f"written to {execute.keep(target, execution, force=force)}"
     elif _holds(project, found, execution):
         execute.acquit(found, execution)
-        _say(f"{found.slug}: executed in {seconds}, the same as published and so verified")
+        what = "the same as published and so verified"
     else:
         execute.publish(found, execution)
-        _say(f"{found.slug}: executed in {seconds}, published notebook refreshed")
+        what = "published notebook refreshed"
+    _say(f"{found.slug}: executed in {execution.provenance['seconds']:.0f} s, {what}")
 
 
 @app.command()
@@ -172,12 +165,12 @@ def diff(
     execution = execute.execute(project, found, progress=sys.stderr.isatty())
     differences = _differences(project, *published, execution)
     for line in differences:
-        out.print(line, markup=False, style=_diff_style(line), soft_wrap=True)
+        colour = {"+": "green", "-": "red"}.get(line[:1], "")
+        out.print(line, markup=False, style=colour, soft_wrap=True)
     if accept:
         execute.publish(found, execution)
-        _say(
-            f"{found.slug}: {len(differences)} lines of difference accepted, published notebook refreshed"
-        )
+        count = len(differences)
+        _say(f"{found.slug}: {count} lines of difference accepted, published notebook refreshed")
     elif differences:
         _say(f"if the change is meant: flatter diff {found.slug} --accept")
         raise typer.Exit(1)
@@ -191,8 +184,8 @@ def diff(
 @app.command("format")
 def format_sources() -> None:
     """Write the chapters' sources as JupyterLab would save them, so that saving one there changes nothing else."""
+    from flatter_lib.files import replace_text
     from flatter_lib.publish import execute, sources
-    from flatter_lib.publish.files import replace_text
 
     for chapter in Project.find().chapters():
         sources.read(chapter)
@@ -208,13 +201,12 @@ def book(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Execute every chapter, fresh or not.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Chapters executed at once.")] = 2,
 ) -> None:
     """Execute the chapters that are not fresh, and build the pages into _build/html.
 
     Where only the library changed and a chapter gives the same, its published notebook is kept and verified.
     """
-    from flatter_lib.publish import build, execute, freshness, hygiene, pool, rerun
+    from flatter_lib.publish import build, execute, freshness, hygiene, pool, provenance, rerun
 
     project = Project.find()
     execute.ready(project.html / "index.html")
@@ -230,22 +222,21 @@ def book(
             _say(f"  fresh:      {chapter.slug} (its text changed, and is renewed)")
         else:
             _say(f"  fresh:      {chapter.slug}")
-    _need_data(project, stale)
+    _need_data(stale)
+    command = [sys.executable, "-m", "flatter_lib", "run"]
     tasks = [
-        pool.Task(c.slug, pool.flatter("run", c.slug), execute.last_seconds(c), limit=rerun.CHAPTER)
+        pool.Task(c.slug, [*command, c.slug], provenance.last_seconds(c), limit=rerun.CHAPTER)
         for c in stale
     ]
-    outcomes = pool.run_all(tasks, out, jobs)
+    outcomes = pool.run_all(tasks, out)
     for outcome in outcomes:
         (err if outcome.status else out).print(outcome.output.strip(), markup=False, soft_wrap=True)
     if any(outcome.status for outcome in outcomes):
         raise typer.Exit(1)
-    _stop_if([str(finding) for finding in hygiene.before_build(project)])
+    _stop_if(hygiene.before_build(project))
     with out.status("building the pages"):
         built = build.build(project, project.build / "pages")
-    _stop_if(
-        built.problems or [str(finding) for finding in hygiene.after_build(project, built.html)]
-    )
+    _stop_if(built.problems or hygiene.after_build(built.html))
     build.install(built, project.html)
     _say(f"the book: open {(project.html / 'index.html').relative_to(project.root)}")
 
@@ -268,7 +259,7 @@ def check(
         if name not in known:
             raise BookError(f"--only {name}: the stages are {', '.join(known)}")
     if not only or {"unit", "nbval", "machines"} & set(only):
-        _need_data(project, project.chapters())
+        _need_data(project.chapters())
     if not checks.run(project, out, only or ()):
         raise typer.Exit(1)
 
@@ -296,7 +287,7 @@ def claims() -> None:
 
 app.command()(sweeping.sweep)
 app.command()(sweeping.results)
-app.command()(verifying.verify)
+app.command()(sweeping.verify)
 
 
 @app.command()
@@ -304,11 +295,10 @@ def doctor() -> None:
     """Check what the book needs of this machine, and say how to mend what is missing."""
     from flatter_lib.publish import doctor as doctors
 
-    project = Project.find()
-    marks = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "missing": "[red]missing[/]"}
-    diagnoses = doctors.examine(project)
+    diagnoses = list(doctors.examine(Project.find()))
     for diagnosis in diagnoses:
-        out.print(f"  {marks[diagnosis.state]} ", end="")
+        colour = {"ok": "green", "note": "yellow"}.get(diagnosis.state, "red")
+        out.print(f"  [{colour}]{diagnosis.state:7}[/] ", end="")
         _say(f"{diagnosis.subject}: {diagnosis.text}")
     if any(diagnosis.state == "missing" for diagnosis in diagnoses):
         raise typer.Exit(1)
@@ -397,7 +387,7 @@ def _say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _need_data(project: Project, needing: list[Chapter]) -> None:
+def _need_data(needing: Iterable[Chapter]) -> None:
     from flatter_lib.publish import datasets
 
     for name in datasets.needed(needing):
@@ -416,19 +406,9 @@ def _state_text(state: State) -> str:
     return f"[yellow]{kind}[/]: {escape('; '.join(reasons[:_REASONS]))}{more}"
 
 
-def _diff_style(line: str) -> str:
-    return {"+": "green", "-": "red"}.get(line[:1], "")
-
-
-def _stop_if(problems: tuple[str, ...] | list[str]) -> None:
+def _stop_if(problems: Sequence[object]) -> None:
     for problem in problems:
         err.print(f"  {problem}", markup=False)
     if problems:
         err.print(f"flatter: {len(problems)} found; the book in _build/html is as it was")
         raise typer.Exit(1)
-
-
-def _status_of(error: BookError) -> int:
-    from flatter_lib.publish.project import FailedError
-
-    return 1 if isinstance(error, FailedError) else 2

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 THREAD_VARIABLES = (
@@ -13,37 +16,40 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-#: What would reach into a kernel from the shell of whoever starts it.
+#: What would reach into a kernel, or into pytest, from the shell of whoever starts it.
 _UNSET = (
     "FORCE_COLOR",
     "IPYTHON_DIR",
     "JUPYTER_CONFIG_PATH",
     "LANGUAGE",
+    "PYTEST_ADDOPTS",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD",
+    "PYTEST_PLUGINS",
     "PYTHONOPTIMIZE",
     "PYTHONSTARTUP",
     "PYTHONWARNINGS",
 )
 
 
-def environment(threads: int = 1) -> dict[str, str | None]:
+def environment(threads: int = 1, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of an execution: so many threads, one locale and clock, nobody's own configuration.
 
     Args:
         threads: how many threads each numerical library gets.
+        more: variables to set besides.
 
     Returns:
-        name -> value, or None for a variable that must not be set. The folders that it names last as long as
-        this process.
+        This process's variables, but for those. The folders that they name last as long as this process.
 
     Examples:
-        >>> found = environment(threads=2)
-        >>> found["OMP_NUM_THREADS"], found["TZ"], found["PYTHONSTARTUP"]
-        ('2', 'UTC', None)
+        >>> found = environment(threads=2, more={"MKL_CBWR": "AVX2"})
+        >>> found["OMP_NUM_THREADS"], found["TZ"], found["MKL_CBWR"], "PYTHONSTARTUP" in found
+        ('2', 'UTC', 'AVX2', False)
     """
     folder = Path(_folder().name)
     return {
+        **{name: value for name, value in os.environ.items() if name not in _UNSET},
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        **dict.fromkeys(_UNSET),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
@@ -56,7 +62,21 @@ def environment(threads: int = 1) -> dict[str, str | None]:
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",
         "TZ": "UTC",
+        **(more or {}),
     }
+
+
+@contextmanager
+def under(variables: Mapping[str, str]) -> Iterator[None]:
+    """Makes these the only variables of this process, for as long as what runs inside."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(variables)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @functools.cache

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
-import os
 import re
 import shutil
 import sys
@@ -20,9 +18,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from flatter_lib.files import probe, replace_json, replace_text
 from flatter_lib.publish import freshness, provenance, sources, twins
-from flatter_lib.publish.environment import environment
-from flatter_lib.publish.files import probe, replace_json, replace_text
+from flatter_lib.publish.environment import environment, under
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
 #: What to do where a file cannot be written.
@@ -48,7 +46,6 @@ def execute(
     chapter: Chapter,
     changed: Mapping[str, Any] | None = None,
     *,
-    threads: int = 1,
     progress: bool = False,
 ) -> Execution:
     """Execute a chapter's source. Writes nothing in the checkout but, if a cell fails, ``_build/failed/``.
@@ -57,7 +54,6 @@ def execute(
         project: the checkout.
         chapter: which chapter.
         changed: parameters that differ from the published ones; see :func:`flatter_lib.publish.sources.settings`.
-        threads: how many threads each numerical library gets.
         progress: whether to draw papermill's progress bar, cell by cell with the time left.
 
     Raises:
@@ -75,9 +71,10 @@ def execute(
     if not sources.code_cells(source):
         raise BookError(f"{chapter.slug}: its source has no code cell: there is nothing to execute")
     inputs = freshness.inputs(project, chapter)
-    values = {p.name: p.default for p in sources.parameters(source)} | dict(changed or {})
+    given = dict(changed or {})
+    values = {p.name: p.default for p in sources.parameters(source)} | given
     project.executed.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flatter-") as folder, _environment(threads):
+    with tempfile.TemporaryDirectory(prefix="flatter-") as folder, under(environment()):
         bare, done = Path(folder) / "source.ipynb", Path(folder) / "executed.ipynb"
         nbformat.write(source, bare)
         start = time.perf_counter()
@@ -85,7 +82,7 @@ def execute(
             executed = papermill.execute_notebook(
                 bare,
                 done,
-                parameters=dict(changed or {}),
+                parameters=given,
                 kernel_name=provenance.KERNEL_NAME,
                 cwd=project.executed,
                 progress_bar=progress and {"desc": chapter.slug, "file": sys.stderr},
@@ -112,7 +109,7 @@ def execute(
                 raise _failure(project, chapter, done, number, cell.source, what)
         seconds = time.perf_counter() - start
     twin, published = twins.clean(executed)
-    made = provenance.describe(project, chapter, inputs, values, seconds, threads)
+    made = provenance.describe(project, chapter, inputs, values, seconds)
     return Execution(twin, published, made)
 
 
@@ -239,24 +236,3 @@ def _writing(target: Path, cure: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise FailedError(f"{target} cannot be written: {error.strerror}; {cure}") from None
-
-
-@contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """What every kernel of the book runs under, while one runs."""
-    before = dict(os.environ)
-    try:
-        for name, value in environment(threads).items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def last_seconds(chapter: Chapter) -> float | None:
-    """How long the chapter took when it was last executed, if that is known."""
-    seconds = provenance.stored(chapter).get("seconds")
-    return seconds if isinstance(seconds, float) and math.isfinite(seconds) else None

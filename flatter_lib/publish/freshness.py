@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbformat import NotebookNode
-
-from flatter_lib import fingerprint, results
+from flatter_lib import evidence, fingerprint
 from flatter_lib.fingerprint import digest
 from flatter_lib.publish import ledger, provenance, sources
 from flatter_lib.publish.project import BookError, Chapter, Project
@@ -67,12 +65,14 @@ def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
     except BookError as error:
         raise BookError(f"{chapter.slug}: {error}") from None
     text = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in notebook.cells]
+    names = notebook.metadata.get("flatter", {}).get("records", [])
     found: dict[str, Any] = {
         "code": digest([[cell.source, cell.metadata.get("tags", [])] for cell in cells]),
         "text": digest([notebook.metadata.get("flatter", {}), text]),
         "parameters": parameters,
         "modules": modules(project, (cell.source for cell in cells)),
-        "records": records(project, notebook),
+        # A record that was made again and came out the same is the same.
+        "records": {name: evidence.digest(project.results / name) for name in sorted(names)},
         "claims": ledger.bands(project, chapter),
     }
     return {"hash": digest(found), **found}
@@ -93,9 +93,9 @@ def state(project: Project, chapter: Chapter) -> State:
     reasons = [
         f"its {part} changed" for part in ("code", "parameters") if now[part] != stored.get(part)
     ]
-    reasons += _changed(stored["records"], now["records"], "")
-    reasons += [f"the band of {said}" for said in _changed(stored["claims"], now["claims"], "")]
-    unverified = tuple(_changed(stored["modules"], now["modules"], f"{PACKAGE}."))
+    reasons += _changed(stored["records"], now["records"])
+    reasons += [f"the band of {said}" for said in _changed(stored["claims"], now["claims"])]
+    unverified = tuple(_changed(stored["modules"], now["modules"]))
     if reasons:
         return State(tuple(reasons), unverified=unverified)
     if now["text"] != stored.get("text"):
@@ -118,15 +118,6 @@ def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
         raise BookError(f"{place}: not Python: {error.msg}") from None
 
 
-def records(project: Project, notebook: NotebookNode) -> dict[str, str]:
-    """The record files that the source's front matter names (``flatter: records: [...]``), each with its hash.
-
-    What counts is what was measured: a record that was made again and came out the same is the same.
-    """
-    names = notebook.metadata.get("flatter", {}).get("records", [])
-    return {name: results.digest(project.results / name) for name in sorted(names)}
-
-
 def _stored(chapter: Chapter) -> dict[str, Any] | None:
     """The inputs that the twin was executed with, or None where the provenance does not say."""
     stored = provenance.stored(chapter).get("inputs")
@@ -145,10 +136,11 @@ def _cell(code: str) -> ast.Module:
     return ast.Module([], [])
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any], prefix: str) -> list[str]:
-    short = {name: name.removeprefix(prefix) for name in {*before, *now}}
-    return [
-        f"`{short[name]}` {'changed' if name in before and name in now else 'was added' if name in now else 'is gone'}"
-        for name in sorted(short)
-        if before.get(name) != now.get(name)
-    ]
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs, each by its name."""
+    found = []
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            how = "is gone" if name not in now else "changed" if name in before else "was added"
+            found.append(f"`{name.removeprefix(f'{PACKAGE}.')}` {how}")
+    return found

@@ -90,7 +90,11 @@ def rows(project: Project) -> list[Row]:
         BookError: if a twin is damaged.
     """
     return [
-        row for chapter in project.chapters() if chapter.twin.exists() for row in _rows(chapter)
+        _row(chapter.slug, value)
+        for chapter in project.chapters()
+        if chapter.twin.exists()
+        for value in twins.published_values(chapter).values()
+        if value["role"] == "claim"
     ]
 
 
@@ -139,24 +143,21 @@ def problems(project: Project) -> list[str]:
     by_id: dict[str, Claim] = {}
     for claim in known:
         if claim.id in by_id:
-            found.append(
-                f"{claim.file}: claim {claim.id} is also in {by_id[claim.id].file}: keep one"
-            )
+            other = by_id[claim.id].file
+            found.append(f"{claim.file}: claim {claim.id} is also in {other}: keep one")
         by_id[claim.id] = claim
-    counts: dict[str, list[Row]] = {}
+    chapters: dict[str, list[str]] = {}
     for row in recorded:
-        counts.setdefault(row.claim, []).append(row)
+        chapters.setdefault(row.claim, []).append(row.chapter)
         found += _row_problems(row, by_id.get(row.claim))
+    cure = "record it in a chapter, or say why not with `untested:`"
     for claim in known:
-        if not claim.untested and claim.id not in counts:
-            found.append(
-                f"{claim.file}: claim {claim.id} has no row: record it in a chapter, or say why not with `untested:`"
-            )
-    for name, same in counts.items():
-        if len(same) > 1:
-            found.append(
-                f"claim {name} is recorded {len(same)} times, in {', '.join(r.chapter for r in same)}: keep one"
-            )
+        if not claim.untested and claim.id not in chapters:
+            found.append(f"{claim.file}: claim {claim.id} has no row: {cure}")
+    for name, here in chapters.items():
+        if len(here) > 1:
+            times = f"{len(here)} times, in {', '.join(here)}"
+            found.append(f"claim {name} is recorded {times}: keep one")
     return found
 
 
@@ -215,16 +216,10 @@ def _claims(path: Path) -> Iterator[Claim]:
         yield Claim(**item, file=path.name)
 
 
-def _rows(chapter: Chapter) -> Iterator[Row]:
-    for value in twins.published_values(chapter).values():
-        if value["role"] == "claim":
-            yield _row(chapter.slug, value)
-
-
 def _row(chapter: str, value: Value) -> Row:
     number = number_of(value)
-    low, high = (number.low, number.high) if isinstance(number, Estimate) else (None, None)
-    middle = number.value if isinstance(number, Estimate) else number
-    return Row(
-        str(value["name"]), chapter, middle, low, high, dict(value.get("where", {})), written(value)
-    )
+    where, words = dict(value.get("where", {})), written(value)
+    if isinstance(number, Estimate):
+        found = (number.value, number.low, number.high)
+        return Row(str(value["name"]), chapter, *found, where, words)
+    return Row(str(value["name"]), chapter, number, None, None, where, words)

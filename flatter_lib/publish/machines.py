@@ -45,13 +45,10 @@ def available() -> tuple[Variant, ...]:
         'native'
     """
     here = current()
-    found = [Variant("native", f"this machine as it is ({here})", here)]
-    if here in _LEVELS:
-        lower = _LEVELS[: _LEVELS.index(here)]
-        found += [variant for variant in _x86() if variant.isa in lower]
-    elif here == "neon":
-        found.append(_generic())
-    return tuple(found)
+    lower = _LEVELS[: _LEVELS.index(here)] if here in _LEVELS else ()
+    lower = ("generic",) if here == "neon" else lower
+    native = Variant("native", f"this machine as it is ({here})", here)
+    return (native, *(variant for variant in _older() if variant.isa in lower))
 
 
 def current() -> str:
@@ -84,7 +81,7 @@ def other_than(published: str | None) -> Variant:
     return next((variant for variant in others if variant.isa != published), native)
 
 
-def _x86() -> tuple[Variant, ...]:
+def _older() -> tuple[Variant, ...]:
     return (
         Variant(
             "avx2",
@@ -116,18 +113,19 @@ def _x86() -> tuple[Variant, ...]:
                 "OPENBLAS_CORETYPE": "Nehalem",
             },
         ),
+        Variant(
+            "generic",
+            "64-bit ARM of the first generation",
+            "generic",
+            {
+                "ATEN_CPU_CAPABILITY": "default",
+                "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
+                "NUMBA_CPU_FEATURES": "",
+                "NUMBA_CPU_NAME": "generic",
+                "OPENBLAS_CORETYPE": "ARMV8",
+            },
+        ),
     )
-
-
-def _generic() -> Variant:
-    switches = {
-        "ATEN_CPU_CAPABILITY": "default",
-        "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
-        "NUMBA_CPU_FEATURES": "",
-        "NUMBA_CPU_NAME": "generic",
-        "OPENBLAS_CORETYPE": "ARMV8",
-    }
-    return Variant("generic", "64-bit ARM of the first generation", "generic", switches)
 
 
 def _dispatched(prefixes: tuple[str, ...]) -> str:

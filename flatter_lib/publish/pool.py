@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 #: Seconds that a command has for tidying up once it was told to end.
 GRACE = 15.0
+#: Commands that run at once.
+JOBS = 2
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Task:
     Attributes:
         label: what people call it.
         command: the program and its arguments.
-        expected: seconds that it took the last time, or None; shown as time left, and the longest starts first.
+        expected: seconds that it took the last time, or None; the longest starts first.
         environment: the whole environment, or None for this process's own.
         limit: seconds after which it is ended, with all that it started; None for none.
         folder: where it runs, or None for where this process does.
@@ -64,7 +63,7 @@ class Outcome:
 @dataclass
 class _Running:
     task: Task
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[Any]
     output: IO[str]
     start: float = field(default_factory=time.monotonic)
 
@@ -72,30 +71,28 @@ class _Running:
         limit = self.task.limit
         return limit is not None and time.monotonic() - self.start > limit
 
-    def status_line(self) -> str:
-        spent = time.monotonic() - self.start
-        left = (
-            ""
-            if self.task.expected is None
-            else f", about {max(self.task.expected - spent, 0):.0f} s left"
-        )
-        return f"  running {self.task.label}  {spent:.0f} s{left}"
+    def outcome(self) -> Outcome:
+        """How it ended; a command that still runs is late, and ended."""
+        late = self.process.poll() is None
+        if late:
+            end(self.process)
+        with self.output as output:
+            output.seek(0)
+            text = output.read()
+        seconds = time.monotonic() - self.start
+        return Outcome(self.task, self.process.returncode or int(late), text, seconds, late)
 
 
 def run_all(
-    tasks: Sequence[Task],
-    console: Console,
-    jobs: int = 2,
-    ended: Callable[[Outcome], None] | None = None,
+    tasks: Sequence[Task], console: Console, ended: Callable[[Outcome], None] | None = None
 ) -> list[Outcome]:
-    """Run the tasks, at most ``jobs`` at once, and print a line as each ends.
+    """Run the tasks, two at a time, and print a line as each ends.
 
     Interrupted, it ends the commands that it started and passes the interrupt on.
 
     Args:
         tasks: what to run.
         console: where to say so.
-        jobs: how many run at once.
         ended: is handed each outcome when it is there.
 
     Returns:
@@ -105,21 +102,20 @@ def run_all(
     running: list[_Running] = []
     outcomes: dict[str, Outcome] = {}
     try:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
+        with console.status("") as status:
             while waiting or running:
-                while waiting and len(running) < jobs:
-                    running.append(_start(waiting.pop(0)))
+                while waiting and len(running) < JOBS:
+                    output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed when it ends)
+                    running.append(_Running(waiting[0], _start(waiting.pop(0), output), output))
+                labels = ", ".join(job.task.label for job in running)
+                status.update(f"running {labels}; {len(waiting)} more to come")
                 time.sleep(0.05)
                 for job in [job for job in running if job.process.poll() is not None or job.late()]:
-                    late = job.process.poll() is None
-                    if late:
-                        end(job.process)
+                    outcome = outcomes[job.task.label] = job.outcome()
                     running.remove(job)
-                    outcome = outcomes[job.task.label] = _finished(job, late)
-                    live.console.print(outcome.line, highlight=False)
+                    console.print(outcome.line, highlight=False)
                     if ended:
                         ended(outcome)
-                live.update(_status(running, waiting, jobs))
     except BaseException:
         end(*(job.process for job in running))
         for job in running:
@@ -130,13 +126,7 @@ def run_all(
 
 def show(task: Task, console: Console) -> int:
     """Run one task whose output is seen as it comes, and return its status; late or interrupted, it is ended."""
-    process = subprocess.Popen(
-        task.command,
-        stdin=subprocess.DEVNULL,
-        env=task.environment,
-        cwd=task.folder,
-        process_group=0,
-    )
+    process = _start(task)
     try:
         return process.wait(task.limit)
     except subprocess.TimeoutExpired as late:
@@ -174,39 +164,13 @@ def end(*processes: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
-def flatter(*arguments: str) -> list[str]:
-    """The command that runs this package's own command line."""
-    return [sys.executable, "-m", "flatter_lib", *arguments]
-
-
-def _start(task: Task) -> _Running:
-    output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed when it ends)
-    process = subprocess.Popen(
-        list(task.command),
+def _start(task: Task, output: IO[str] | None = None) -> subprocess.Popen[Any]:
+    return subprocess.Popen(
+        task.command,
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT,
-        text=True,
+        stderr=output and subprocess.STDOUT,
         env=task.environment,
         cwd=task.folder,
         process_group=0,
     )
-    return _Running(task, process, output)
-
-
-def _finished(job: _Running, late: bool) -> Outcome:
-    with job.output as output:
-        output.seek(0)
-        text = output.read()
-    seconds = time.monotonic() - job.start
-    return Outcome(job.task, job.process.returncode or int(late), text, seconds, late)
-
-
-def _status(running: Sequence[_Running], waiting: Sequence[Task], jobs: int) -> Table:
-    table = Table.grid()
-    if waiting:
-        left = sum(task.expected or 0 for task in waiting) / jobs
-        table.add_row(f"  {len(waiting)} more to come, about {left / 60:.0f} min")
-    for job in running:
-        table.add_row(job.status_line())
-    return table

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 
 from flatter_lib import fingerprint, machine
+from flatter_lib.files import replace_json
 from flatter_lib.publish import datasets, freshness, machines, pool, rerun
-from flatter_lib.publish.files import replace_json
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Chapter, Project
 from flatter_lib.vision import data
@@ -99,7 +99,24 @@ def run(project: Project, console: Console) -> bool:
         pool.run_all([one.task(project) for one in left.values()], console, ended=ended)
     finally:
         made = [one for one in wanted if one.label in results]
-        replace_json(project.book / "machines.json", _table(project, made, results))
+        rows = [
+            {
+                "name": one.name,
+                "isa": one.variant.isa,
+                "threads": one.threads,
+                "data": one.copy,
+                "differs": results[one.label]["differs"],
+                "seconds": results[one.label]["seconds"],
+            }
+            for one in made
+        ]
+        table = {
+            "commit": fingerprint.commit(project.root),
+            "processor": machine.model(),
+            "machines": {variant.isa: variant.title for variant in machines.available()},
+            "runs": rows,
+        }
+        replace_json(project.book / "machines.json", table)
     return not any(results[one.label]["differs"] for one in wanted)
 
 
@@ -135,7 +152,7 @@ def _move(name: str, root: Path) -> bool:
         return False
     layout = next(place.layout for place in dataset.places if place.label == here.label)
     for place in dataset.places:
-        folder = place.folders(root)[0]
+        folder = root / place.folder
         if place.label != here.label and place.layout == layout and root in folder.parents:
             shutil.copytree(here.folder, folder, dirs_exist_ok=True)
             return True
@@ -162,23 +179,3 @@ def _read(store: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _table(project: Project, wanted: Sequence[Run], results: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [
-        {
-            "name": one.name,
-            "isa": one.variant.isa,
-            "threads": one.threads,
-            "data": one.copy,
-            "differs": results[one.label]["differs"],
-            "seconds": results[one.label]["seconds"],
-        }
-        for one in wanted
-    ]
-    return {
-        "commit": fingerprint.commit(project.root),
-        "processor": machine.model(),
-        "machines": {variant.isa: variant.title for variant in machines.available()},
-        "runs": rows,
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ PACKAGES = (
     "matplotlib",
     "papermill",
 )
+KERNEL_NAME = "python3"
 
 
 def describe(
@@ -34,7 +36,6 @@ def describe(
     inputs: Mapping[str, Any],
     parameters: Mapping[str, Any],
     seconds: float,
-    threads: int,
 ) -> dict[str, Any]:
     """The provenance of an execution that just ended.
 
@@ -43,9 +44,10 @@ def describe(
         chapter: which chapter it was.
         inputs: the hashes from :func:`flatter_lib.publish.freshness.inputs`; the only part that is tested.
         parameters: every parameter with the value it had.
-        seconds: how long it ran.
-        threads: how many threads each numerical library was given.
+        seconds: how long it ran, with one thread for each numerical library.
     """
+    found = installed()
+    versions = {name: found[name] for name in PACKAGES if name in found}
     commit, modified = _commit(project.root, _computed_from(project, chapter, inputs))
     return {
         "inputs": dict(inputs),
@@ -54,11 +56,11 @@ def describe(
         "executed": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit,
         "modified": modified,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions},
         "device": str(parameters.get("device", "cpu")),
         "machine": machine.describe(),
         "isa": machines.current(),
-        "threads": threads,
+        "threads": 1,
     }
 
 
@@ -68,11 +70,6 @@ def installed() -> dict[str, str]:
     return {d.name.lower().replace("_", "-"): d.version for d in found if d.name}
 
 
-def _versions() -> dict[str, str]:
-    found = installed()
-    return {name: found[name] for name in PACKAGES if name in found}
-
-
 def stored(chapter: Chapter) -> dict[str, Any]:
     """The provenance beside a chapter's twin; empty where there is none that can be read."""
     try:
@@ -80,6 +77,12 @@ def stored(chapter: Chapter) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def last_seconds(chapter: Chapter) -> float | None:
+    """How long the chapter took when it was last executed, if that is known."""
+    seconds = stored(chapter).get("seconds")
+    return seconds if isinstance(seconds, float) and math.isfinite(seconds) else None
 
 
 def _computed_from(project: Project, chapter: Chapter, inputs: Mapping[str, Any]) -> list[Path]:
@@ -116,6 +119,3 @@ def kernel_problem() -> str:
             "unset JUPYTER_PATH, or remove that kernel with `jupyter kernelspec remove python3`"
         )
     return ""
-
-
-KERNEL_NAME = "python3"

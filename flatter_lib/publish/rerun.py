@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import textwrap
 from collections.abc import Mapping
 
-from flatter_lib.publish import execute, pool, provenance
+from flatter_lib.publish import pool, provenance
 from flatter_lib.publish.environment import environment
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Chapter, Project
@@ -48,8 +47,8 @@ def task(
     options += [f"--nbval-cell-timeout={CELL}", f"--nbval-kernel-startup-timeout={START}"]
     command = [sys.executable, "-m", "pytest", *options]
     command += ["--rootdir", str(project.root), str(chapter.twin)]
-    settings = within(environment(threads) | dict(variant.environment) | dict(more or {}))
-    seconds = execute.last_seconds(chapter)
+    settings = environment(threads, {**variant.environment, **(more or {})})
+    seconds = provenance.last_seconds(chapter)
     return pool.Task(label or chapter.slug, command, seconds, settings, limit=CHAPTER)
 
 
@@ -58,23 +57,9 @@ def unit(project: Project, variant: Variant, workers: int, label: str = "unit te
     # A worker that dies is not replaced: the others would wait for ever for the rest of its file.
     options = ["-n", str(workers), "--dist", "loadfile", "--max-worker-restart=0"]
     options += [f"--timeout={TEST}", "-q", "-rfEs", "-p", "flatter_lib.publish.watch"]
-    settings = within(environment(threads=1) | dict(variant.environment))
+    settings = environment(more=variant.environment)
     command = [sys.executable, "-m", "pytest", *options]
     return pool.Task(label, command, 800 / workers, settings, TESTS / workers, project.root)
-
-
-def within(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """This process's environment with some variables set, or not set where they are None."""
-    # Nobody's own settings of pytest.
-    plain = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    found = {**os.environ, **variables, **dict.fromkeys(plain)}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def published_with(chapter: Chapter) -> str | None:
-    """The instruction set that a chapter was published with, if that is known."""
-    found = provenance.stored(chapter).get("isa")
-    return found if isinstance(found, str) else None
 
 
 def findings(outcome: pool.Outcome) -> list[str]:

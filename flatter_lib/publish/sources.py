@@ -23,7 +23,6 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish.project import BookError, Chapter
 
-SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 #: What a code cell is marked with in a source.
 LEXER = "ipython3"
 _TRUTH = {"true": True, "false": False}
@@ -124,32 +123,23 @@ def settings(
         BookError: for an unknown profile or parameter, or a value of the wrong type.
     """
     known = {p.name: p for p in parameters(notebook)}
-    values: dict[str, Any] = {**profile_values(notebook, profile), **(given or {})}
+    profiles = {"laptop": {}, **notebook.metadata.get("flatter", {}).get("profiles", {})}
+    if profile not in profiles:
+        raise BookError(f"no profile {profile!r}; this chapter has {', '.join(profiles)}")
+    values: dict[str, Any] = {**profiles[profile], **(given or {})}
     for name in values:
         if name not in known:
             near = [str(known[match]) for match in get_close_matches(name, known, n=1)]
             hint = f"; did you mean `{near[0]}`?" if near else "."
-            every = "; ".join(_brief(p) for p in known.values()) or "none"
+            brief = (
+                textwrap.shorten(f"{p.name}: {p.kind} = {p.default!r}", _SHOWN + len(p.name))
+                for p in known.values()
+            )
+            every = "; ".join(brief) or "none"
             listing = textwrap.fill(every, 100, initial_indent="  ", subsequent_indent="  ")
             raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:\n{listing}")
     converted = {name: known[name].convert(value) for name, value in values.items()}
     return {name: value for name, value in converted.items() if value != known[name].default}
-
-
-def profile_values(notebook: NotebookNode, profile: str) -> dict[str, Any]:
-    """The parameter values that a profile sets; ``laptop`` sets none.
-
-    Raises:
-        BookError: if the chapter has no such profile.
-    """
-    profiles = notebook.metadata.get("flatter", {}).get("profiles", {})
-    if profile == "laptop":
-        return {}
-    if profile not in profiles:
-        raise BookError(
-            f"no profile {profile!r}; this chapter has {', '.join(['laptop', *profiles])}"
-        )
-    return dict(profiles[profile])
 
 
 def tidy(text: str) -> str:
@@ -197,9 +187,8 @@ def given(file: Path) -> dict[str, Any]:
 
 def _front_matter(text: str) -> str:
     """What stands between the first two lines ``---``, if the text begins with one."""
-    first, *lines = text.splitlines() or [""]
-    ends = [i for i, line in enumerate(lines) if line.rstrip() == "---"]
-    return "\n".join(lines[: ends[0]]) if first.rstrip() == "---" and ends else ""
+    found = re.match(r"---[ \t]*\n(.*?)^---[ \t]*$", text, re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _odd_front_matter(text: str) -> Iterator[str]:
@@ -234,12 +223,6 @@ def surprises(node: yaml.Node | None) -> Iterator[str]:
     elif node and not node.tag.endswith(":str") and not _PLAIN.fullmatch(node.value):
         meant = yaml.SafeLoader("").construct_object(node)
         yield f"`{node.value}` would be read as {meant!r}: write numbers in decimal, finite, and quote a text"
-
-
-def _brief(parameter: Parameter) -> str:
-    return textwrap.shorten(
-        f"{parameter.name}: {parameter.kind} = {parameter.default!r}", _SHOWN + len(parameter.name)
-    )
 
 
 def _declared(source: str) -> list[Parameter]:
@@ -283,20 +266,14 @@ def _convert(kind: str, value: Any) -> Any:
         if not isinstance(items, list):
             raise ValueError(kind)
         return [_convert(kind[5:-1], item) for item in items]
-    if kind not in SCALARS:
-        raise ValueError(kind)
-    if kind == "str":
-        if not isinstance(value, str):
-            raise TypeError(kind)
+    if kind == "str" and isinstance(value, str):
         return value
     if kind == "bool":
         return value if isinstance(value, bool) else _TRUTH[str(value).strip().lower()]
-    if isinstance(value, bool) or (kind == "int" and isinstance(value, float)):
-        raise TypeError(kind)
-    written = _INT if kind == "int" else _FLOAT
-    if isinstance(value, str) and not written.fullmatch(value.strip()):
-        raise ValueError(kind)
-    number = SCALARS[kind](value)
-    if not math.isfinite(number):
-        raise ValueError(kind)
-    return number
+    # A number is judged as it is written, whoever wrote it.
+    written = str(value).strip()
+    if kind == "int" and _INT.fullmatch(written):
+        return int(written)
+    if kind == "float" and _FLOAT.fullmatch(written) and math.isfinite(float(written)):
+        return float(written)
+    raise ValueError(kind)

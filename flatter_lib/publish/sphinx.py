@@ -2,7 +2,8 @@
 
 Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}`` and
-``{machines-table}``, and at the end of each chapter's page how it was executed.
+``{machines-table}``, at the end of each chapter's page how it was executed, and warnings about text that Sphinx itself
+would let pass.
 """
 
 from __future__ import annotations
@@ -11,13 +12,26 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from flatter_lib.publish.pages import (
-    anchors,
-    evidence,
-    execution,
-    ledger,
+from flatter_lib.publish.extension import (
+    claim_links,
+    evidence_tables,
+    execution_record,
+    ledger_table,
     leftovers,
     mathjax,
+    prose,
+    repository,
+    typography,
+)
+
+PARTS = (
+    claim_links,
+    evidence_tables,
+    execution_record,
+    leftovers,
+    ledger_table,
+    mathjax,
+    prose,
     repository,
     typography,
 )
@@ -25,6 +39,6 @@ from flatter_lib.publish.pages import (
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with a Sphinx application."""
-    for part in (anchors, evidence, execution, ledger, leftovers, mathjax, repository, typography):
+    for part in PARTS:
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

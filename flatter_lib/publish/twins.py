@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 from flatter_lib.claims import line
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter
-from flatter_lib.values import Value, differences, written
+from flatter_lib.values import IN_DISTRIBUTION, Value, differences, written
 
 #: Cell metadata that only says how or when a cell was run.
 RUN_METADATA = ("execution", "papermill")
@@ -190,7 +190,11 @@ def _is_value(value: Any) -> bool:
     """Whether all that read a value can: it shows what its role shows, and agrees with itself."""
     try:
         if value["role"] == "figure":
-            np.array(value["numbers"], np.float64)
+            numbers = np.array(value["numbers"], np.float64)
+            if value["kind"] == IN_DISTRIBUTION.kind:
+                middle, low, high = numbers.T
+                if not np.all((low <= middle) & (middle <= high)):
+                    return False
         else:
             (line if value["role"] == "claim" else written)(value)
         return isinstance(value["numbers"], list) and not differences("", value, value)

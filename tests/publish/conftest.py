@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from flatter_lib.files import replace_json
 from flatter_lib.publish import execute, freshness, sources, twins
 from flatter_lib.publish.execute import Execution
-from flatter_lib.publish.files import replace_json
 from flatter_lib.publish.project import Chapter, Project
 
 HEADER = """\

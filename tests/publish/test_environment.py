@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from flatter_lib.publish import execute, sources
-from flatter_lib.publish.environment import environment
 from flatter_lib.publish.project import Chapter, Project
 
 LOOK = """\
@@ -67,8 +66,3 @@ def test_a_persons_own_configuration_does_not_reach_a_kernel(
     assert lines[3] == "False"
     assert value.data == {"text/plain": "4"}
     assert dict(os.environ) == before
-
-
-def test_every_variable_of_an_execution_is_a_text_or_must_not_be_set() -> None:
-    assert environment(3)["NUMBA_NUM_THREADS"] == "3"
-    assert all(value is None or isinstance(value, str) for value in environment().values())

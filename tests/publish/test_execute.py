@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from flatter_lib.publish import execute, freshness, provenance, sources, twins
-from flatter_lib.publish.environment import THREAD_VARIABLES
+from flatter_lib.publish.environment import under
 from flatter_lib.publish.execute import ChapterError, Execution
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
@@ -96,23 +97,15 @@ def test_publishing_writes_the_twin_its_numbers_and_its_provenance(
         "toy.provenance.json",
     }
     assert not project.build.exists()
-    assert execute.last_seconds(chapter) == execution.provenance["seconds"]
-
-
-def test_what_was_never_executed_took_no_known_time(toy: Chapter) -> None:
-    assert execute.last_seconds(toy) is None
-    toy.twin.parent.mkdir()
-    for damaged in ("", "[]", "{}", '{"seconds": null}', '{"seconds": "long"}'):
-        toy.provenance.write_text(damaged)
-        assert execute.last_seconds(toy) is None
+    assert provenance.last_seconds(chapter) == execution.provenance["seconds"]
 
 
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
         ("raise ValueError('no\\n way')", "raised ValueError: no way"),
-        ("import sys; sys.exit(0)", "ended itself (SystemExit): a chapter runs to its end"),
         ("raise SystemExit", "ended itself (SystemExit): a chapter runs to its end"),
+        ("x = = 3", "raised SyntaxError"),
         ("os._exit(1)  # as the system does to a process that takes too much memory", "ended its kernel"),
     ],
 )  # fmt: skip
@@ -126,7 +119,7 @@ def test_a_chapter_that_fails_is_kept_aside_and_its_twin_untouched(
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     environment = dict(os.environ)
     with pytest.raises(ChapterError) as failed:
-        execute.execute(published, chapter, threads=2)
+        execute.execute(published, chapter)
     message = str(failed.value)
     assert message.startswith(f"toy: cell 2 (`{cell[:70]}`) {said}")
     assert "kept as _build/failed/toy.ipynb, the published twin is untouched" in message
@@ -137,17 +130,10 @@ def test_a_chapter_that_fails_is_kept_aside_and_its_twin_untouched(
     kept = nbformat.reads(after.pop("_build/failed/toy.ipynb").decode(), as_version=4)
     assert after == before
     assert dict(os.environ) == environment
-    # What ran before is in what is kept: the kernel had the threads that were asked for, in the twins' folder.
+    # What ran before is in what is kept: the kernel had one thread whatever the shell says, in the twins' folder.
     texts = [output.get("text") for c in sources.code_cells(kept) for output in c.outputs]
-    assert "['2', '2', '0', '1'] True\n" in texts
+    assert "['1', '1', '0', '1'] True\n" in texts
     assert "never\n" not in texts
-
-
-def test_a_cell_that_is_no_python_fails_in_its_kernel(project: Project, toy: Chapter) -> None:
-    shorten(toy, "x = = 3")
-    with pytest.raises(ChapterError, match=r"toy: cell 2 \(`x = = 3`\) raised SyntaxError"):
-        execute.execute(project, toy)
-    assert not toy.twin.exists()
 
 
 def test_a_kernel_of_another_environment_runs_nothing(
@@ -159,7 +145,9 @@ def test_a_kernel_of_another_environment_runs_nothing(
     spec.write_text(json.dumps({"argv": argv, "display_name": "Theirs", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     before = contents(project.root)
-    with pytest.raises(BookError, match="belongs to another environment") as refused:
+    with pytest.raises(
+        BookError, match=r"belongs to another environment .*unset JUPYTER_PATH"
+    ) as refused:
         execute.execute(project, toy)
     assert not isinstance(refused.value, FailedError)
     assert contents(project.root) == before
@@ -175,13 +163,7 @@ def test_a_kernel_that_dies_at_its_start_is_said_in_one_line(
     assert not toy.twin.exists()
 
 
-def test_a_source_without_code_is_not_executed(project: Project, toy: Chapter) -> None:
-    toy.source.write_text("# Words\n")
-    with pytest.raises(BookError, match="toy: its source has no code cell: there is nothing"):
-        execute.execute(project, toy)
-
-
-@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("moment", [0.0, 0.3])
 def test_an_interrupt_in_the_first_second_is_one_line(
     published: Project, temporary: Path, moment: float
 ) -> None:
@@ -205,28 +187,16 @@ def interrupts_itself(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def test_without_a_kernel_nothing_runs(
-    project: Project, toy: Chapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provenance, "KERNEL_NAME", "no-such-kernel")
-    with pytest.raises(BookError, match="no Jupyter kernel 'no-such-kernel' here: run `make book`"):
-        execute.execute(project, toy)
-
-
-def test_the_environment_comes_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+def test_the_environment_comes_back_whatever_happens() -> None:
     before = dict(os.environ)
-    inside = {}
 
     def interrupted() -> None:
-        with execute._environment(3):
-            inside.update({name: os.environ[name] for name in THREAD_VARIABLES})
+        with under({"OMP_NUM_THREADS": "3"}):
+            assert dict(os.environ) == {"OMP_NUM_THREADS": "3"}
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert inside == dict.fromkeys(THREAD_VARIABLES, "3")
     assert dict(os.environ) == before
 
 
@@ -255,7 +225,7 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
 ) -> None:
     before = contents(published.root)
     target = tmp_path / "own [b] é" / "{runs} {0} {.ipynb"  # papermill would fill in the braces
-    given = ["-p", "runs=3", "-p", "rates=[1, 2, 3]", "--threads", "2", "--out", str(target)]
+    given = ["-p", "runs=3", "-p", "rates=[1, 2, 3]", "--out", str(target)]
     with flatter(published, "run", "toy", *given, folder=temporary) as process:
         said, complained = process.communicate(timeout=PATIENCE)
     assert (process.returncode, complained) == (0, "")
@@ -264,10 +234,10 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     assert contents(published.root) == before
     assert list(temporary.iterdir()) == []
     own = nbformat.read(target, as_version=4)
-    assert "runs 3\nthreads 2\n" in [o.get("text") for o in sources.code_cells(own)[-1].outputs]
+    assert "runs 3\nthreads 1\n" in [o.get("text") for o in sources.code_cells(own)[-1].outputs]
     stored = json.loads(target.with_suffix(".provenance.json").read_text())
     assert (stored["parameters"]["runs"], stored["parameters"]["rates"]) == (3, [1.0, 2.0, 3.0])
-    assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 2)
+    assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 1)
     assert {*target.parent.iterdir()} == {*execute.written(target)}
 
 
@@ -346,40 +316,9 @@ def test_what_cannot_be_kept_where_it_was_asked_for_is_said(
     assert {path.name for path in tmp_path.iterdir()} == {"folder.ipynb", "file"}
 
 
-def test_a_folder_that_cannot_be_written_is_said(
-    shelf: tuple[Project, Execution], published: Project
-) -> None:
-    published.executed.chmod(0o500)
-    try:
-        if os.access(published.executed, os.W_OK):
-            pytest.skip("root may write anywhere")
-        with pytest.raises(FailedError, match="cannot be written: Permission denied"):
-            execute.publish(published.chapter("toy"), shelf[1])
-    finally:
-        published.executed.chmod(0o700)
-
-
-@pytest.mark.parametrize(
-    ("changed", "profile", "name"),
-    [
-        ({"runs": 3}, "laptop", "toy--laptop--runs=3.ipynb"),
-        ({}, "smoke", "toy--smoke.ipynb"),
-        ({"runs": 3, "rate": 1e-05, "a_b": True}, "paper", "toy--paper--runs=3,rate=1e-05,a_b=True.ipynb"),
-    ],
-)  # fmt: skip
-def test_a_run_of_ones_own_is_named_after_what_it_changes(
-    toy: Chapter, changed: dict[str, object], profile: str, name: str
-) -> None:
-    assert execute.own_name(toy, changed, profile) == name
-
-
 def test_names_are_safe_and_different_runs_have_different_ones(toy: Chapter) -> None:
-    values = ["a/b", "a_b", "a b", "a\\b", "../a", "{a}", "ä", "x" * 300, "x" * 301, "", "a\nb"]
+    values = ["a/b", "a_b", "a b", "a\\b", "../a", "{a}", "x" * 300, "x" * 301, "", "a\nb"]
     names = [execute.own_name(toy, {"name": value}, "laptop") for value in values]
-    names += [execute.own_name(toy, {"rates": rates}, "laptop") for rates in ([1.0], [], [12.0])]
     assert len(set(names)) == len(names)
     for name in names:
-        assert Path(name).name == name
-        assert name.isascii()
-        assert len(name) < 100
-        assert not set(name) & set(" {}\n\\")
+        assert re.fullmatch(r"[\w.,=-]{1,100}", name, re.ASCII)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from flatter_lib.files import replace_json
 from flatter_lib.publish import ledger, twins
-from flatter_lib.publish.files import replace_json
 from flatter_lib.publish.ledger import Claim, Row
 from flatter_lib.publish.project import BookError, Project
 from flatter_lib.values import PRINTED, Estimate, Value, estimate
@@ -85,60 +85,12 @@ def test_the_row_of_a_real_execution_meets_its_claim(shelf: tuple[Project, Any])
     assert entry.verdict == "reproduced"
 
 
-@pytest.mark.parametrize(
-    ("row", "verdict"),
-    [
-        ({"value": 1.0, "low": 0.6, "high": 1.4}, "reproduced"),
-        ({"value": 2.0, "low": 1.9, "high": 2.1}, "contradicted"),
-        ({"value": 1.0, "low": 0.4, "high": 1.4}, "undecided"),
-        ({"value": 1.6}, "contradicted"),
-    ],
-)
-def test_the_verdict_follows_from_the_row(
-    project: Project, record: Callable[..., None], row: dict[str, Any], verdict: str
-) -> None:
-    record(row)
-    assert verdicts(project) == [verdict]
-
-
 def test_a_caveat_shows_in_the_verdict(
     project: Project, state: Callable[..., None], record: Callable[..., None]
 ) -> None:
     state({"caveat": "only here"})
     record({})
     assert verdicts(project) == ["reproduced with a caveat"]
-
-
-def test_what_is_untested_says_so_and_needs_no_row(
-    project: Project, state: Callable[..., None]
-) -> None:
-    state({"expect": None, "measured": None, "untested": "needs a larger machine"})
-    assert ledger.problems(project) == []
-    (entry,) = ledger.entries(project)
-    assert (entry.row, entry.verdict) == (None, "not tested here")
-
-
-def test_claims_come_in_the_order_of_files_and_lists(
-    project: Project, state: Callable[..., None]
-) -> None:
-    state({"id": "z"}, {"id": "a"}, file="1.yml")
-    state({"id": "m"}, file="0.yml")
-    (project.claims / "toy.yml").write_text("")
-    assert [claim.id for claim in ledger.claims(project)] == ["m", "z", "a"]
-
-
-def test_a_claim_without_a_row_is_a_problem(project: Project) -> None:
-    assert ledger.problems(project) == [
-        "toy.yml: claim toy has no row: record it in a chapter, or say why not with `untested:`"
-    ]
-    assert verdicts(project) == ["not tested here"]
-
-
-def test_a_row_without_a_claim_is_a_problem(project: Project, record: Callable[..., None]) -> None:
-    record({}, {"claim": "stray"})
-    assert ledger.problems(project) == [
-        "toy: records the claim stray, which no file in book/claims states: add it there"
-    ]
 
 
 def test_a_claim_recorded_twice_is_a_problem(project: Project, record: Callable[..., None]) -> None:
@@ -153,56 +105,38 @@ def test_a_claim_recorded_twice_is_a_problem(project: Project, record: Callable[
     ]
 
 
-def test_a_claim_stated_twice_is_a_problem(
-    project: Project, state: Callable[..., None], record: Callable[..., None]
-) -> None:
-    state({}, file="another.yml")
-    record({})
-    assert ledger.problems(project) == ["toy.yml: claim toy is also in another.yml: keep one"]
-
-
-def test_an_untested_claim_that_is_recorded_is_a_problem(
-    project: Project, state: Callable[..., None], record: Callable[..., None]
-) -> None:
-    state({"expect": None, "measured": None, "untested": "too long"})
-    record({})
-    assert ledger.problems(project) == [
-        "toy.yml: claim toy is called untested, but toy records it: drop `untested:`"
-    ]
-    assert verdicts(project) == ["not tested here"]
+STRAY = "toy: records the claim stray, which no file in book/claims states: add it there"
+LAPTOP = {"low": 0.9, "high": 1.1, "where": {"scale": "laptop"}}
+UNTESTED = {"expect": None, "measured": None, "untested": "too long"}
 
 
 @pytest.mark.parametrize(
-    ("row", "problem"),
+    ("stated", "rows", "problems"),
     [
-        ({"where": {}}, "does not say its scale: record(..., scale=...)"),
-        (
-            {"low": 0.9, "high": 1.1, "where": {"scale": "laptop"}},
-            "does not say its sample size: record(..., runs=...)",
-        ),
+        ([{}], [{}], []),
+        ([UNTESTED], [], []),
+        ([{}], [], ["toy.yml: claim toy has no row: record it in a chapter, or say why not with `untested:`"]),
+        ([{}], [{}, {"claim": "stray"}], [STRAY]),
+        ([{}, {}], [{}], ["toy.yml: claim toy is also in toy.yml: keep one"]),
+        ([UNTESTED], [{}], ["toy.yml: claim toy is called untested, but toy records it: drop `untested:`"]),
+        ([{}], [{"where": {}}], ["toy: claim toy does not say its scale: record(..., scale=...)"]),
+        ([{}], [LAPTOP | {"where": {"scale": "laptop", "teachers": 8}}], []),
+        ([{}], [LAPTOP], ["toy: claim toy does not say its sample size: record(..., runs=...)"]),
     ],
-)
-def test_a_row_that_cannot_be_judged_is_a_problem(
-    project: Project, record: Callable[..., None], row: dict[str, Any], problem: str
+)  # fmt: skip
+def test_claims_and_rows_are_one_to_one(
+    project: Project,
+    state: Callable[..., None],
+    record: Callable[..., None],
+    stated: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    problems: list[str],
 ) -> None:
-    record(row)
-    assert ledger.problems(project) == [f"toy: claim toy {problem}"]
-
-
-@pytest.mark.parametrize("size", ledger.SAMPLE_SIZES)
-def test_every_name_of_a_sample_size_serves(
-    project: Project, record: Callable[..., None], size: str
-) -> None:
-    record({"low": 0.9, "high": 1.1, "where": {"scale": "laptop", size: 64}})
-    assert ledger.problems(project) == []
-
-
-def test_every_problem_is_reported(
-    project: Project, state: Callable[..., None], record: Callable[..., None]
-) -> None:
-    state({}, {"id": "missing"})
-    record({"where": {}}, {"claim": "stray"})
-    assert len(ledger.problems(project)) == 3
+    state(*stated)
+    record(*rows)
+    assert ledger.problems(project) == problems
+    untested = not rows or "untested" in stated[0]
+    assert verdicts(project)[0] == ("not tested here" if untested else "reproduced")
 
 
 @pytest.mark.parametrize(
@@ -212,19 +146,15 @@ def test_every_problem_is_reported(
         ({"place": None, "paper": ""}, "claim toy lacks paper, place"),
         ({"statemnt": "x"}, "claim toy has an unknown key statemnt"),
         ({"expect": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
-        ({"measured": None}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
         ({"untested": "why"}, "claim toy needs either `expect:` and `measured:`, or `untested:`"),
         ({"expect": {"equal": 1.0}}, "claim toy: expect: {'equal': 1.0} is no band: {equals"),
-        ({"expect": {"equals": 1.0}}, "claim toy: expect: {'equals': 1.0} is no band: {equals"),
         ({"expect": {"at_most": "many"}}, "claim toy: expect: {'at_most': 'many'} is no band"),
-        ({"expect": {"at_most": float("nan")}}, "`.nan` would be read as nan: write numbers"),
         ({"id": [1]}, "claim [1]: id must be a text"),
         (
             {"expect": None, "measured": None, "untested": True},
             "claim toy: untested must be a text",
         ),
         ({"expect": 0.5}, "claim toy: expect: 0.5 is no band: {equals: x, tolerance: t}, {at_most"),
-        ({"expect": [1]}, "claim toy: expect: [1] is no band: {equals: x, tolerance: t}, {at_most"),
     ],
 )
 def test_a_malformed_claim_is_named_with_its_file(
@@ -241,8 +171,6 @@ def test_a_malformed_claim_is_named_with_its_file(
     ("band", "said"),
     [
         ("{at_most: 010}", "`010` would be read as 8: write numbers in decimal"),
-        ("{between: [1, 2:30]}", "`2:30` would be read as 150: "),
-        ("{at_most: yes}", "`yes` would be read as True: "),
         ("{at_most: 1, at_most: 2}", "`at_most` is given twice: keep one"),
         ("{at_most: 1e-3}", "claim toy: expect: {'at_most': '1e-3'} is no band: "),
     ],
@@ -255,7 +183,13 @@ def test_a_band_is_what_it_looks_like(
     assert problem.startswith(f"toy.yml: {said}")
 
 
-@pytest.mark.parametrize("text", ["- id: [", "a: b: c", "\x00", "- 2001-99-99"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- id: [",
+        "\x00",
+    ],
+)
 def test_a_file_that_is_no_yaml_is_named_in_one_line(project: Project, text: str) -> None:
     (project.claims / "toy.yml").write_text(text)
     with pytest.raises(BookError, match=r"^toy\.yml: not YAML: ") as refused:
@@ -263,13 +197,7 @@ def test_a_file_that_is_no_yaml_is_named_in_one_line(project: Project, text: str
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_is_no_text_is_named(project: Project) -> None:
-    (project.claims / "toy.yml").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(BookError, match=r"^toy\.yml: not YAML: "):
-        ledger.claims(project)
-
-
-@pytest.mark.parametrize("text", ["3", "true", "toy", "id: toy", "- toy", "- [toy]"])
+@pytest.mark.parametrize("text", ["3", "id: toy", "- [toy]"])
 def test_a_file_that_is_no_list_of_claims_is_named(project: Project, text: str) -> None:
     (project.claims / "toy.yml").write_text(text)
     with pytest.raises(BookError, match=r"^toy\.yml: "):
@@ -279,24 +207,3 @@ def test_a_file_that_is_no_list_of_claims_is_named(project: Project, text: str) 
 def test_a_book_without_claims_has_an_empty_ledger(project: Project) -> None:
     (project.claims / "toy.yml").write_text("# nothing yet\n")
     assert (ledger.claims(project), ledger.problems(project)) == ([], [])
-
-
-def test_damaged_values_are_named(project: Project) -> None:
-    project.executed.mkdir()
-    project.chapter("toy").twin.write_text("{}")
-    project.chapter("toy").values.write_text("half")
-    line = "toy: its published values are missing or damaged: flatter run toy"
-    with pytest.raises(BookError, match=line):
-        ledger.entries(project)
-    assert ledger.problems(project) == [line]
-
-
-def test_only_publishing_changes_the_ledger(published: Project) -> None:
-    # A reader's own run lies elsewhere and counts for nothing.
-    own = published.build / "runs" / "toy--laptop--runs=3.values.json"
-    own.parent.mkdir(parents=True)
-    values = published.chapter("toy").values
-    own.write_text(values.read_text().replace("1.0", "9.0"))
-    assert verdicts(published) == ["reproduced"]
-    values.write_text(own.read_text())
-    assert verdicts(published) == ["contradicted"]

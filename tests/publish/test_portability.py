@@ -17,8 +17,8 @@ from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.pool import Outcome, Task
 from flatter_lib.publish.project import Project
 from flatter_lib.vision import data
-from flatter_lib.vision.data.datasets import Dataset, Place
-from flatter_lib.vision.data.idx_files import IdxFiles
+from flatter_lib.vision.data import Dataset, Place
+from flatter_lib.vision.data.digits import Digits
 
 NATIVE, OLD = (
     Variant("native", "as it is", "new"),
@@ -136,9 +136,9 @@ def test_data_are_also_loaded_from_elsewhere(
     copied: str | None,
 ) -> None:
     def place(name: str) -> Place:
-        return Place(f"in {name}", lambda root: (root / name,), layout)
+        return Place(f"in {name}", name, layout)
 
-    layout = IdxFiles(*([None] * 4))  # type: ignore[arg-type]
+    layout = Digits()
     tiny = Dataset("tiny", "Tiny", "small", "none", "", tuple(map(place, places)), ())
     here = tmp_path / "here"
     here.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -59,11 +58,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
     project = Project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rerun, "CELL", 3)
+        patch.setattr(pool, "JOBS", 3)
         tasks = [
             rerun.task(project, publish(folder / name, *cell), OTHER, label=name)
             for name, cell in CELLS.items()
         ]
-    made = pool.run_all(tasks, Console(file=StringIO()), jobs=3)
+        made = pool.run_all(tasks, Console(file=StringIO()))
     return {outcome.task.label: outcome for outcome in made}
 
 
@@ -111,16 +111,3 @@ def test_a_task_computes_as_its_variant(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_what_nbval_does_not_report(output: str, late: bool, found: str) -> None:
     task = Task("toy", [], limit=9)
     assert rerun.findings(Outcome(task, 1, output, 1.0, late)) == [found]
-
-
-@pytest.mark.parametrize(
-    ("provenance", "isa"),
-    [({"isa": "avx2"}, "avx2"), ({"isa": 3}, None), ({}, None), ([], None), (None, None)],
-)
-def test_what_a_chapter_was_published_with(
-    tmp_path: Path, provenance: object, isa: str | None
-) -> None:
-    chapter = Chapter("toy", tmp_path / "toy.md", tmp_path / "toy.ipynb")
-    if provenance is not None:
-        chapter.provenance.write_text(json.dumps(provenance))
-    assert rerun.published_with(chapter) == isa

@@ -17,8 +17,6 @@ from nbformat import NotebookNode
 from flatter_lib.publish import sources
 from flatter_lib.publish.project import BookError, Chapter, Project
 
-KINDS = ["int", "float", "bool", "str", "list[int]", "list[float]", "list[str]", "list[bool]"]
-
 
 def notebook(*cells: str, **front_matter: Any) -> NotebookNode:
     """A notebook whose cells are all tagged as parameters."""
@@ -32,10 +30,6 @@ def notebook(*cells: str, **front_matter: Any) -> NotebookNode:
 def declared(cell: str) -> sources.Parameter:
     (parameter,) = sources.parameters(notebook(cell))
     return parameter
-
-
-def of_kind(kind: str) -> sources.Parameter:
-    return sources.Parameter("x", kind, None, "")
 
 
 def test_every_parameter_of_a_source_is_read_with_type_default_and_help(toy: Chapter) -> None:
@@ -53,25 +47,15 @@ def test_every_parameter_of_a_source_is_read_with_type_default_and_help(toy: Cha
     [
         ('x: "int" = 3', ("int", 3, "")),
         ("x: 'list[float]' = [1, 2]  # two", ("list[float]", [1.0, 2.0], "two")),
-        ("x: str = '#1'  # with # inside", ("str", "#1", "with # inside")),
         ("x: str = '''a\n# b'''  # after the last line", ("str", "a\n# b", "after the last line")),
-        ("x: float = 1  ## two marks", ("float", 1.0, "two marks")),
         ("x: float = -1e-3", ("float", -1e-3, "")),
-        ("# alone on its line\nx: int = 1", ("int", 1, "")),
         ("x: list[float] = [\n    0.1,  # inside\n    0.2,\n]  # of all", ("list[float]", [0.1, 0.2], "of all")),
-        ("x: list[str] = []", ("list[str]", [], "")),
-        ("x: bool = True", ("bool", True, "")),
     ],
 )  # fmt: skip
 def test_a_cell_is_read_as_python(cell: str, expected: tuple[str, Any, str]) -> None:
     parameter = declared(cell)
     assert (parameter.kind, parameter.default, parameter.help) == expected
     assert type(parameter.default) is type(expected[1])
-
-
-def test_a_parameter_says_what_it_is() -> None:
-    assert str(declared("x: float = 0.5  # step size")) == "x: float = 0.5  step size"
-    assert str(declared("x: str = 'a'")) == "x: str = 'a'"
 
 
 @pytest.mark.parametrize(
@@ -81,16 +65,10 @@ def test_a_parameter_says_what_it_is() -> None:
         ("y: int = 1\nx: int", "line 2: write"),
         ("x: int = 1\nprint(x)", "line 2: write"),
         ("a.x: int = 1", "line 1: write"),
-        ("y: float = 3.0\nx: float = 2 / y", "x is not a literal of type float"),
-        ("x: float = 2 / 3", "x is not a literal of type float"),
         ("x: int = 1.5", "x is not a literal of type int"),
-        ("x: int = True", "x is not a literal of type int"),
-        ("x: str = 3", "x is not a literal of type str"),
         ("x: complex = 1j", "x is not a literal of type complex"),
         ("x: list[int] = [1, 'a']", "x is not a literal of type list"),
-        ("x: list[int] = 1", "x is not a literal of type list"),
         ("y: int = 1\nx: int = = 1", "line 2: not Python"),
-        ("x: list[int] = [1,", "line 1: not Python"),
         ("%matplotlib inline\nx: int = 1", "line 1: not Python"),
     ],
 )
@@ -107,128 +85,37 @@ def test_two_parameters_cells_are_refused_and_none_is_fine() -> None:
     assert sources.parameters(notebook()) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "typed", "expected"),
-    [
-        ("int", "8", 8),
-        ("int", "-8", -8),
-        ("float", "1e-3", 1e-3),
-        ("float", "1", 1.0),
-        ("float", ".5", 0.5),
-        ("bool", "true", True),
-        ("bool", "false", False),
-        ("bool", "True", True),
-        ("bool", "FALSE", False),
-        ("str", "", ""),
-        ("str", "8", "8"),
-        ("str", "a=b", "a=b"),
-        ("list[float]", "[0, 0.5]", [0.0, 0.5]),
-        ("list[float]", "[1e-3, -2]", [1e-3, -2.0]),
-        ("list[float]", "[]", []),
-        ("list[int]", "[1, 2]", [1, 2]),
-        ("list[str]", "[a, b]", ["a", "b"]),
-        ("list[bool]", "[true, False]", [True, False]),
-        ("list[str]", "[1, on, 010, 2024-01-01]", ["1", "on", "010", "2024-01-01"]),
-        ("str", "010", "010"),
-        ("int", " +8 ", 8),
-    ],
-)
-def test_what_is_typed_becomes_the_parameters_type(kind: str, typed: str, expected: Any) -> None:
-    value = of_kind(kind).convert(typed)
-    assert value == expected
-    assert [type(v) for v in (value if isinstance(value, list) else [value])] == [
-        type(e) for e in (expected if isinstance(expected, list) else [expected])
-    ]
+@pytest.mark.parametrize("item", ["010", "1e-3", "on", "1:30", "2024-01-01", ".inf", "~", "8"])
+def test_a_file_means_what_typing_means(tmp_path: Path, item: str) -> None:
+    for text in (item, f"[{item}]"):
+        (tmp_path / "own.yml").write_text(f"x: {text}")
+        (given,) = sources.given(tmp_path / "own.yml").values()
+        assert given == yaml.load(text, yaml.BaseLoader)
 
 
 @pytest.mark.parametrize(
-    ("kind", "written", "expected"),
+    ("kind", "taken", "refused"),
     [
-        ("int", "8", 8),
-        ("float", "1e-3", 1e-3),  # for YAML 1.1 a text
-        ("float", "2", 2.0),
-        ("bool", "true", True),
-        ("str", "'8'", "8"),
-        ("list[float]", "[0, 1e-3]", [0.0, 1e-3]),
-        ("list[int]", "\n- 1\n- 2", [1, 2]),
+        ("int", {"8": 8, " +8 ": 8, "-8": -8}, ["", "1.5", "010", "0x10", "1_0", "1:30", "\u0661", True, 1.0, None]),
+        ("float", {"1e-3": 1e-3, "1": 1.0, ".5": 0.5}, ["", "inf", ".nan", "1e999", "010.5", ".", True, float("nan")]),
+        ("bool", {"true": True, "FALSE": False}, ["", "1", 1, None, "yes", "on"]),
+        ("str", {"": "", "8": "8", "010": "010", "a=b": "a=b"}, [8, True, None, ["a"]]),
+        ("list[int]", {"[1, 2]": [1, 2]}, ["1", "[1, 2.5]", "[010]", "[1, {a: 1}]", "[1", "[" * 2000, None]),
+        ("list[float]", {"[0, 1e-3]": [0.0, 1e-3], "[]": []}, ["0.5", "[.inf]", "[true]", [[0.5]]]),
+        ("list[bool]", {"[true, False]": [True, False]}, ["[1]", [1]]),
+        ("list[str]", {"[1, on, 010]": ["1", "on", "010"]}, ["[[a]]", "a"]),
     ],
-)
-def test_a_value_from_a_file_becomes_the_parameters_type(
-    tmp_path: Path, kind: str, written: str, expected: Any
+)  # fmt: skip
+def test_what_is_given_becomes_the_parameters_type_or_is_refused_with_an_example(
+    kind: str, taken: dict[str, Any], refused: list[Any]
 ) -> None:
-    for content in (yaml.safe_load(f"x: {written}"), from_file(tmp_path, f"x: {written}")):
-        assert of_kind(kind).convert(content["x"]) == expected
-
-
-def from_file(folder: Path, text: str) -> dict[str, Any]:
-    (folder / "own.yml").write_text(text)
-    return sources.given(folder / "own.yml")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "item", ["010", "1e-3", "on", "yes", "1:30", "2024-01-01", ".inf", "0x1F", "~", "8"]
-)
-def test_a_file_means_what_typing_means(tmp_path: Path, kind: str, item: str) -> None:
-    written = f"[{item}]" if kind.startswith("list") else item
-
-    def meant(value: Any) -> Any:
-        try:
-            return of_kind(kind).convert(value)
-        except BookError:
-            return "refused"
-
-    assert meant(from_file(tmp_path, f"x: {written}")["x"]) == meant(written)
-
-
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("int", ["", "abc", "1.5", "1e3", "true", True, False, 1.0, None, [1], {}]),
-        ("int", ["010", "0x10", "0o10", "1_000", "1:30", "+", "\u0661", "9" * 5000]),
-        ("float", ["", "abc", "true", True, None, [1.0], {}, 10**400]),
-        (
-            "float",
-            [
-                "inf",
-                "-inf",
-                "nan",
-                ".inf",
-                ".nan",
-                "infinity",
-                "1e999",
-                "010.5",
-                "1_0",
-                ".",
-                "e3",
-                "1:30",
-            ],
-        ),
-        ("float", [float("inf"), float("nan")]),
-        ("bool", ["", "1", "yes please", 1, 0, 1.0, None, [True], "yes", "on", "no", "y"]),
-        ("list[int]", ["[010, 020]", "[1:30]", "[0x10]", "[1, {a: 1}]", "[" * 2000]),
-        ("list[float]", ["[.inf]", "[.nan]", "[1_0]"]),
-        ("str", [8, 0.5, True, None, ["a"], {}]),
-        ("list[int]", ["1", "[1, 2.5]", "[1, true]", "[1", "abc", 1, None, [1, "a"], {"a": 1}]),
-        ("list[float]", ["0.5", "[a]", "[true]", [[0.5]], ["x"]]),
-        ("list[bool]", ["[1]", [1]]),
-        ("list[str]", ["[[a]]", "a"]),
-    ],
-)
-def test_what_is_not_of_the_type_is_refused_with_an_example(kind: str, values: list[Any]) -> None:
-    for value in values:
-        with pytest.raises(BookError) as refused:
-            of_kind(kind).convert(value)
-        assert f"x={value}: x takes a value of type {kind}, like None" in str(refused.value)
-
-
-def test_every_kind_gives_its_own_default_back() -> None:
-    for kind in KINDS:
-        item: Any = {"int": 3, "float": 0.5, "bool": True, "str": "a"}[
-            kind.removeprefix("list[").removesuffix("]")
-        ]
-        value = [item] if kind.startswith("list") else item
-        assert declared(f"x: {kind} = {value!r}").convert(value) == value
+    parameter = sources.Parameter("x", kind, None, "")
+    for text, value in taken.items():
+        assert repr(parameter.convert(text)) == repr(value)
+    for given in refused:
+        with pytest.raises(BookError) as error:
+            parameter.convert(given)
+        assert f"x={given}: x takes a value of type {kind}, like None" in str(error.value)
 
 
 def test_settings_are_what_differs_from_the_published_values(toy: Chapter) -> None:
@@ -277,14 +164,6 @@ def test_profiles_are_those_of_the_front_matter_and_laptop() -> None:
         sources.settings(notebook(cell), "smoke")
 
 
-def test_a_profile_is_held_to_names_and_types_like_a_person() -> None:
-    cell = "runs: int = 8"
-    with pytest.raises(BookError, match="no parameter 'rums'; did you mean `runs: int = 8`"):
-        sources.settings(notebook(cell, profiles={"smoke": {"rums": 2}}), "smoke")
-    with pytest.raises(BookError, match="runs=many: runs takes a value of type int, like 8"):
-        sources.settings(notebook(cell, profiles={"smoke": {"runs": "many"}}), "smoke")
-
-
 def test_a_source_that_cannot_be_read_is_named(
     toy: Chapter, edit: Callable[[Path, str, str], None]
 ) -> None:
@@ -302,17 +181,11 @@ def test_a_source_that_cannot_be_read_is_named(
         ("- a\n- b", "write `name: value` lines"),
         ("text", "write `name: value` lines"),
         ("flatter: [1]", "`flatter: [1]`: write `profiles:`"),
-        ("flatter: 2001-01-01", "`flatter: 2001-01-01`: write"),
-        ("flatter:", "`flatter: None`: write"),
         ("flatter: {profiles: [1]}", "`profiles: [1]`: write each as `smoke: {name: value}`"),
-        ("flatter: {profiles: {smoke: 3}}", "`profiles: {'smoke': 3}`: write each"),
         ("flatter: {data: mnist}", "`data: mnist`: write a list of names"),
         ("flatter: {records: [1]}", "`records: [1]`: write a list of names"),
         ("flatter: {profiles: {smoke: {runs: 010}}}", "`010` would be read as 8: write numbers in decimal"),
-        ("flatter: {profiles: {smoke: {rates: [1, 1:30]}}}", "`1:30` would be read as 90"),
-        ("flatter: {profiles: {smoke: {loud: yes}}}", "`yes` would be read as True"),
         ("flatter: {profiles: {smoke: {runs: 2, runs: 3}}}", "`runs` is given twice: keep one"),
-        ("flatter: {profiles: {on: {}}}", "`on` would be read as True"),
         ("flatter: {profiles: {smoke: {rate: .inf}}}", "`.inf` would be read as inf"),
         ("flatter: {profiles: {smoke: {name: 2001-01-01}}}", "`2001-01-01` would be read as datetime"),
     ],

@@ -14,7 +14,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from flatter_lib.publish import execute, sources, twins
+from flatter_lib.publish import execute, twins
 from flatter_lib.publish.execute import Execution
 from flatter_lib.publish.project import BookError, Chapter, Project
 from flatter_lib.values import IN_DISTRIBUTION, PRINTED, Value, column, estimate, relative
@@ -73,7 +73,9 @@ def executed() -> NotebookNode:
 
 
 def test_what_a_run_leaves_in_the_notebook_is_gone(executed: NotebookNode) -> None:
+    before = copy.deepcopy(executed)
     twin, _ = twins.clean(executed)
+    assert executed == before
     assert twin.metadata == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"},
@@ -90,19 +92,6 @@ def test_what_a_run_leaves_in_the_notebook_is_gone(executed: NotebookNode) -> No
     assert twin.cells[3].outputs[1].execution_count == 3
     assert [cell.source for cell in twin.cells] == [cell.source for cell in executed.cells]
     nbformat.validate(twin)
-
-
-def test_the_executed_notebook_itself_is_not_changed(executed: NotebookNode) -> None:
-    before = copy.deepcopy(executed)
-    twins.clean(executed)
-    assert executed == before
-
-
-def test_cleaning_twice_changes_nothing_more(executed: NotebookNode) -> None:
-    once, values = twins.clean(executed)
-    twice, none = twins.clean(once)
-    assert nbformat.writes(twice) == nbformat.writes(once)
-    assert (set(values), none) == ({"fig-a: x", "claim toy"}, {})
 
 
 def test_values_move_out_of_the_outputs_and_leave_their_names(executed: NotebookNode) -> None:
@@ -122,11 +111,6 @@ def test_pieces_of_one_stream_are_joined_and_streams_are_kept_apart(executed: No
         ("stderr", "warned\n"),
         ("stdout", "c\n"),
     ]
-
-
-def test_a_cell_that_was_not_executed_stays_so() -> None:
-    twin, _ = twins.clean(notebook(ran("a"), new_code_cell("b"), ran("c")))
-    assert [cell.execution_count for cell in twin.cells] == [1, None, 3]
 
 
 def test_ids_follow_from_what_the_cells_say() -> None:
@@ -161,29 +145,6 @@ def test_every_value_of_a_chapter_has_a_name_of_its_own() -> None:
     assert shown_names == list(values)
 
 
-def test_a_text_is_woven_around_the_outputs(executed: NotebookNode) -> None:
-    twin, _ = twins.clean(executed)
-    source = notebook(
-        new_markdown_cell("# Another title"),
-        new_code_cell("x = 1"),
-        new_markdown_cell("More text."),
-        new_code_cell("show()", metadata={"tags": ["hide-input"], "mystnb": {"figure": {"name": "fig-b"}}}),
-        new_code_cell("record()"),
-        flatter={"profiles": {}},
-    )  # fmt: skip
-    woven = twins.weave(source, twin)
-    assert [cell.source for cell in woven.cells] == [cell.source for cell in source.cells]
-    assert [c.outputs for c in sources.code_cells(woven)] == [
-        c.outputs for c in sources.code_cells(twin)
-    ]
-    assert [c.execution_count for c in sources.code_cells(woven)] == [1, 2, 3]
-    assert twins.figure_name(woven.cells[3]) == "fig-b"
-    assert woven.metadata.flatter == {"profiles": {}}
-    assert twins.claims_of(woven.cells[4]) == ["toy"]
-    assert nbformat.writes(twins.clean(woven)[0]) == nbformat.writes(woven)
-    assert source.cells[1].outputs == []
-
-
 def test_outputs_are_not_woven_into_another_number_of_cells(executed: NotebookNode) -> None:
     with pytest.raises(ValueError, match="longer"):
         twins.weave(notebook(new_code_cell("x = 1")), executed)
@@ -199,13 +160,13 @@ def test_two_executions_differ_in_nothing(
     assert second.provenance["inputs"] == first.provenance["inputs"]
 
 
-def test_a_published_twin_is_read_with_its_numbers(published: Project) -> None:
-    chapter = published.chapter("toy")
-    assert nbformat.writes(twins.clean(twins.read(chapter))[0]) + "\n" == chapter.twin.read_text()
-    assert twins.published_values(chapter)["fig-toy: rate"]["rtol"] == 1e-4
-
-
-@pytest.mark.parametrize("content", ["", "no JSON", "[]", "{}", '{"cells": 3}', '{"nbformat": 4}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+    ],
+)
 def test_a_damaged_twin_is_refused_with_its_cure(toy: Chapter, content: str) -> None:
     with pytest.raises(BookError, match="toy was never executed: flatter run toy"):
         twins.read(toy)
@@ -215,7 +176,14 @@ def test_a_damaged_twin_is_refused_with_its_cure(toy: Chapter, content: str) -> 
         twins.read(toy)
 
 
-@pytest.mark.parametrize("content", [None, "", "no JSON", "[]", "3"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "no JSON",
+        "[]",
+    ],
+)
 def test_damaged_values_are_refused_with_their_cure(toy: Chapter, content: str | None) -> None:
     toy.values.parent.mkdir()
     if content is not None:
@@ -232,17 +200,11 @@ def test_damaged_values_are_refused_with_their_cure(toy: Chapter, content: str |
     [
         ("fig-a: x", {"role": None}),
         ("fig-a: x", {"kind": None}),
-        ("fig-a: x", {"numbers": 1.0}),
-        ("fig-a: x", {"numbers": ["1 m"]}),
         ("fig-a: x", {"numbers": [[1.0, 2.0], [3.0]]}),
-        ("fig-a: x", {"rtol": "wide"}),
         ("fig-b: x", {"numbers": [[1.0, 2.0, 3.0]]}),
-        ("fig-b: x", {"numbers": [[1.0, 2.0]]}),
         ("fig-b: x", {"numbers": [["nan", "nan", "nan"]]}),
         ("claim toy", {"where": None}),
-        ("claim toy", {"numbers": []}),
         ("claim toy", {"numbers": ["nan"]}),
-        ("claim toy", {"words": None}),
         ("claim toy", {"words": "{x}"}),
         ("claim toy", None),
     ],

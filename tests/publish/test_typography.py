@@ -6,7 +6,7 @@ from docutils import nodes
 from docutils.utils import new_document
 from sphinx.application import Sphinx
 
-from flatter_lib.publish.pages import typography
+from flatter_lib.publish.extension import typography
 
 
 def test_texts_that_are_equal_are_not_taken_for_each_other() -> None:

@@ -28,6 +28,13 @@ def executed(project: Project) -> Iterator[tuple[Chapter, NotebookNode]]:
             yield chapter, _read(chapter.twin)
 
 
+def cells(project: Project) -> Iterator[tuple[Chapter, NotebookNode, str]]:
+    """Every cell of these twins: its chapter, the cell, and where it is."""
+    for chapter, twin in executed(project):
+        for index, cell in enumerate(twin.cells):
+            yield chapter, cell, cell_at(project, chapter, twin, index)
+
+
 def readable(project: Project) -> list[Finding]:
     """Every twin is a well-formed notebook."""
     return [

@@ -1,118 +1,108 @@
-"""What the cells of a twin show: executed in order without errors, and figures that everybody can read."""
+"""What the cells of a twin show: no errors, figures that everybody can read, glued values that a text shows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from nbformat import NotebookNode
 
 from flatter_lib.publish import twins
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cell_at, executed
+from flatter_lib.publish.checks.notebooks import cells
 from flatter_lib.publish.project import Project
 
 #: Shorter descriptions do not say what is seen.
 ALT_CHARACTERS, ALT_WORDS = 20, 4
-_FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp|pdf)\Z", re.IGNORECASE)
 #: What makes nbval pass a cell over.
 _UNHELD = re.compile(r"#\s*(NBVAL|PYTEST_VALIDATE)_")
 _UNHELD_TAGS = {"nbval-skip", "nbval-ignore-output", "nbval-raises-exception", "raises-exception"}
 _DRAWN_IN_HTML = re.compile(r"<(img|svg)\b", re.IGNORECASE)
+#: The name that a role or directive shows: ``{glue:text}`name` ``, ``{glue} chapters/x.ipynb::name``.
+_GLUE = re.compile(r"\{glue(?::\w+)?\}[`\s]\s*(?:[^`\s]*::)?([^`:\s]+)")
 
 
-def in_order(project: Project) -> list[Finding]:
-    """Every code cell was executed, in order from 1, and none raised an error."""
+def done(project: Project) -> list[Finding]:
+    """Every code cell was executed, none raised an error, and none asks not to be held."""
     found = []
-    for chapter, twin in executed(project):
+    for chapter, cell, where in cells(project):
+        if cell.cell_type != "code":
+            continue
         again = f"then execute it again: flatter run {chapter.slug}"
-        number = 0
-        for index, cell in enumerate(twin.cells):
-            if cell.cell_type != "code":
-                continue
-            number += 1
-            where = cell_at(project, chapter, twin, index)
-            if not cell.source.strip():
-                found.append(Finding(where, "is empty", f"remove it from the source, {again}"))
-            elif cell.execution_count is None:
-                found.append(Finding(where, "was not executed", f"flatter run {chapter.slug}"))
-            elif cell.execution_count != number:
-                what = f"was executed as number {cell.execution_count}, not {number}"
-                found.append(Finding(where, what, f"flatter run {chapter.slug}"))
-            if _UNHELD.search(cell.source) or _UNHELD_TAGS & set(cell.metadata.get("tags", [])):
-                cure = f"publish values with their tolerances instead, {again}"
-                found.append(Finding(where, "tells nbval not to hold what it shows", cure))
-            found += [
-                Finding(
-                    where, f"ends in an error, {o.ename}: {o.evalue}", f"mend the source, {again}"
-                )
-                for o in cell.outputs
-                if o.output_type == "error"
-            ]
+        if not cell.source.strip():
+            found.append(Finding(where, "is empty", f"remove it from the source, {again}"))
+        elif cell.execution_count is None:
+            found.append(Finding(where, "was not executed", f"flatter run {chapter.slug}"))
+        if _UNHELD.search(cell.source) or _UNHELD_TAGS & set(cell.metadata.get("tags", [])):
+            cure = f"publish values with their tolerances instead, {again}"
+            found.append(Finding(where, "tells nbval not to hold what it shows", cure))
+        errors = [o for o in cell.outputs if o.output_type == "error"]
+        what = "ends in an error, {0.ename}: {0.evalue}"
+        found += [Finding(where, what.format(o), f"mend the source, {again}") for o in errors]
     return found
 
 
 def figures(project: Project) -> list[Finding]:
-    """Every figure has a name of its own, a caption, real alternative text."""
+    """Every figure has a name of its own, a caption and a description, and there is one a cell."""
     found = []
-    seen: dict[str, str] = {}
-    for chapter, twin in executed(project):
-        for index, cell in enumerate(twin.cells):
-            where = cell_at(project, chapter, twin, index)
-            pictures = sum(_is_picture(output) for output in cell.get("outputs", []))
-            name = twins.figure_name(cell)
-            if not pictures and not name:
-                continue
-            found += [Finding(where, what, cure) for what, cure in _figure_problems(cell, pictures)]
-            if name and name in seen:
-                what = f"its figure name {name} is also that of {seen[name]}"
+    names: Counter[str] = Counter()
+    for _, cell, where in cells(project):
+        pictures = sum(_is_picture(output) for output in cell.get("outputs", []))
+        name = twins.figure_name(cell)
+        if pictures or name:
+            found += [Finding(where, *problem) for problem in _problems(cell, pictures)]
+            names[name] += bool(name)
+            if names[name] > 1:
+                what = f"its figure name {name} is also that of another"
                 found.append(Finding(where, what, "give each figure a name of its own"))
-            seen.setdefault(name, where)
     return found
 
 
-def _figure_problems(cell: NotebookNode, pictures: int) -> Iterator[tuple[str, str]]:
-    figure, image = _settings(cell, "figure"), _settings(cell, "image")
-    name, caption, alt = (
-        _text(v) for v in (figure.get("name"), figure.get("caption"), image.get("alt"))
+def glued(project: Project) -> list[Finding]:
+    """Every glued value is shown by a text; that what a text shows is glued, Sphinx says."""
+    texts = [
+        *project.book.glob("*.md"),
+        *project.source.glob("*.md"),
+        *project.claims.glob("*.yml"),
+    ]
+    shown = {name for path in texts for name in _GLUE.findall(path.read_text(encoding="utf-8"))}
+    cure = "show it with {glue:text}, or do not glue it"
+    names = (
+        (where, output.get("metadata", {}).get("scrapbook", {}).get("name", ""))
+        for _, cell, where in cells(project)
+        for output in cell.get("outputs", [])
     )
+    return [
+        Finding(where, f"glues {name}, which no text shows", cure)
+        for where, name in names
+        if name and name not in shown
+    ]
+
+
+def _problems(cell: NotebookNode, pictures: int) -> Iterator[tuple[str, str]]:
+    """What is wrong with a figure, each with its cure; a missing description is found on the built page."""
+    settings = cell.metadata.get("mystnb", {})
+    name = twins.figure_name(cell)
+    caption = _text(settings.get("figure", {}).get("caption"))
+    alt = _text(settings.get("image", {}).get("alt"))
     header = "write it in the cell's header in the source, `mystnb:`"
     if pictures != 1:
-        what = f"shows {pictures} pictures" if pictures else f"is named {name} but shows no picture"
-        yield what, "one figure a cell, ending in figures.show(...)"
-    if not name:
-        yield "shows a figure without a name", f"{header} `figure: name: fig-...`"
-    elif not name.startswith("fig-"):
-        yield (
-            f"its figure name {name} does not begin with fig-",
-            f"{header} `figure: name: fig-...`",
-        )
+        yield f"shows {pictures} pictures", "one figure a cell, ending in figures.show(...)"
+    if not name.startswith("fig-"):
+        what = f"shows a figure called {name or 'nothing'}, not fig-..."
+        yield what, f"{header} `figure: name: fig-...`"
     if not caption:
         yield "shows a figure without a caption", f"{header} `figure: caption:`"
-    if problem := _alt_problem(alt, name, caption):
-        yield f"its alternative text {problem}", f"{header} `image: alt:`, saying what is seen"
-
-
-def _alt_problem(alt: str, name: str, caption: str) -> str:
-    if not alt:
-        return "is missing"
-    if _FILE_NAME.fullmatch(alt):
-        return "is a file name"
-    if alt.casefold() in (name.casefold(), caption.casefold()):
-        return "only repeats the figure's name or caption"
-    if len(alt) < ALT_CHARACTERS or len(alt.split()) < ALT_WORDS:
-        return f"is too short to say what is seen ({alt!r})"
-    return ""
-
-
-def _settings(cell: NotebookNode, kind: str) -> Mapping[str, Any]:
-    found = cell.metadata.get("mystnb", {}).get(kind, {})
-    return found if isinstance(found, Mapping) else {}
+    short = len(alt) < ALT_CHARACTERS or len(alt.split()) < ALT_WORDS
+    if short or alt.casefold() in (name.casefold(), caption.casefold()):
+        what = f"its alternative text does not say what is seen ({alt!r})"
+        yield what, f"{header} `image: alt:`"
 
 
 def _text(value: Any) -> str:
-    return " ".join(str(value).split()) if value else ""
+    return " ".join(str(value or "").split())
 
 
 def _is_picture(output: NotebookNode) -> bool:

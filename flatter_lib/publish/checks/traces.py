@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
 
+from flatter_lib.fingerprint import git
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
+from flatter_lib.publish.checks.notebooks import cells, relative
 from flatter_lib.publish.project import Project
 
 #: What stands before a path keeps addresses (https://host/home/x) and variables ($ROOT/home/x) out.
 _BEFORE = r"(?<![\w.}~$)-])"
 #: Somebody's home; the brackets keep this line from being one.
 _HOMES = rf"{_BEFORE}(?:/home/\w[\w.-]*|/Users/\w[\w.-]*|/roo[t](?![\w.-]))|\b[A-Z]:\\+Users\\+\w+"
-_HOME = re.compile(_HOMES)
 _PATH = re.compile(
     rf"{_HOMES}|{_BEFORE}(?:/private)?(?:/var)?/tmp/[\w.-]+|[\w./-]*/site-packages/[\w./-]*"
 )
@@ -39,16 +38,12 @@ _BUILT = re.compile(r"_build|__pycache__|\.git|\.venv|\.ipynb_checkpoints|\..*_c
 def outputs(project: Project) -> list[Finding]:
     """No output holds a path of the machine, a memory address, a warning, a clock, or anything from stderr."""
     found = []
-    for chapter, twin in executed(project):
+    for chapter, cell, where in cells(project):
         cure = f"mend the cell in the source, then: flatter run {chapter.slug}"
-        for index, cell in enumerate(twin.cells):
-            for output in cell.get("outputs", []):
-                where = cell_at(project, chapter, twin, index)
-                if output.output_type == "stream" and output.name == "stderr":
-                    found.append(Finding(where, f"writes to stderr: {_start(output.text)}", cure))
-                found += [
-                    Finding(where, f"shows {what}", cure) for what in _traces(project, output)
-                ]
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                found.append(Finding(where, f"writes to stderr: {_start(output.text)}", cure))
+            found += [Finding(where, f"shows {what}", cure) for what in _traces(project, output)]
     return found
 
 
@@ -60,15 +55,16 @@ def files(project: Project) -> list[Finding]:
     """
     found = []
     cure = "name it from the folder of the checkout, or take it as a setting"
+    place = re.compile(rf"{_HOMES}|{re.escape(str(project.root))}")
     for path in _texts(project):
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (UnicodeDecodeError, OSError):
             continue
         for number, line in enumerate(lines, start=1):
-            if place := _home_or_root(project, line):
+            if match := place.search(line):
                 where = f"{relative(project, path)}, line {number}"
-                found.append(Finding(where, f"holds a path of this machine, {place}", cure))
+                found.append(Finding(where, f"holds a path of this machine, {match.group()}", cure))
     return found
 
 
@@ -92,41 +88,14 @@ def _shown(output: NotebookNode) -> Iterator[tuple[str, str]]:
             yield kind, str(content)
 
 
-def _home_or_root(project: Project, line: str) -> str:
-    if match := _HOME.search(line):
-        return match.group()
-    return str(project.root) if str(project.root) in line else ""
-
-
 def _texts(project: Project) -> list[Path]:
-    listed = _git_files(project.root)
-    if listed is None:
-        listed = [
-            path
-            for path in sorted(project.root.rglob("*"))
-            if not any(map(_BUILT.fullmatch, path.relative_to(project.root).parts))
-        ]
-    return [path for path in listed if path.is_file() and path.suffix != ".ipynb"]
-
-
-def _git_files(root: Path) -> list[Path] | None:
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
+    listed = git(project.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    found = [project.root / name for name in listed.split("\0") if name] or [
+        path
+        for path in sorted(project.root.rglob("*"))
+        if not any(map(_BUILT.fullmatch, path.relative_to(project.root).parts))
     ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return (
-        [root / name for name in done.stdout.split("\0") if name] if done.returncode == 0 else None
-    )
+    return [path for path in found if path.is_file() and path.suffix != ".ipynb"]
 
 
 def _start(text: str) -> str:

@@ -1,0 +1,481 @@
+"""Each hole in sources and twins, made in a book that is healthy but for it, is found by the check that is for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nbformat import NotebookNode, v4
+
+from flatter_lib.publish import freshness, hygiene
+
+if TYPE_CHECKING:
+    from tests.book.conftest import Book
+
+SLUG = "falling-water"
+SOURCE = f"book/source/{SLUG}.md"
+TWIN = f"book/chapters/{SLUG}.ipynb"
+VALUES = f"book/chapters/{SLUG}.values.json"
+RESULTS = "book/results/drops.json"
+ALT = "A parabola that opens downwards, with three drops marked on it."
+CAPTION = "Height against time, as Newton has it."
+# Written so that this file holds no path of a machine itself.
+HOME = "/" + "home/ada"
+
+Cells = list[NotebookNode]
+#: A way to break the book.
+Break = Callable[["Book"], object]
+
+
+def shown(text: str, kind: str = "text/plain", **metadata: Any) -> NotebookNode:
+    """What a cell displays."""
+    return v4.new_output("display_data", {kind: text}, metadata=metadata)
+
+
+def source(old: str, new: str) -> Break:
+    """The source edited, and executed again."""
+    return lambda book: book.edit_source(old, new)
+
+
+def edited(name: str, old: str, new: str) -> Break:
+    """A file edited, and nothing executed."""
+    return lambda book: book.replace(name, old, new)
+
+
+def twin(change: Callable[[Cells], object], *, clean: bool = False) -> Break:
+    """The code cells of the twin changed; ``clean``: and published as cleaned."""
+    return lambda book: book.edit_twin(change, clean=clean)
+
+
+def more(cell: int, *outputs: NotebookNode) -> Break:
+    """A cell that shows more than it did."""
+    return twin(lambda cells: cells[cell].outputs.extend(outputs))
+
+
+def content(change: Callable[[dict[str, Any]], object], *, clean: bool = False) -> Break:
+    """The twin's JSON changed."""
+
+    def broken(book: Book) -> None:
+        text = json.loads(book.chapter.twin.read_text())
+        change(text)
+        book.chapter.twin.write_text(json.dumps(text))
+        if clean:
+            book.edit_twin(lambda cells: None, clean=True)
+
+    return broken
+
+
+def values(change: Callable[[dict[str, Any]], object]) -> Break:
+    """The published values changed."""
+    return lambda book: book.edit_values(change)
+
+
+def written(name: str, text: str) -> Break:
+    """A file that is not the book's."""
+    return lambda book: book.path(name).write_text(text)
+
+
+def unlinked(*parts: str) -> Break:
+    """Files of the chapter removed."""
+    return lambda book: [getattr(book.chapter, part).unlink() for part in parts]
+
+
+def synced(book: Book) -> None:
+    """jupytext --sync carries an edit over: equal cells, old outputs."""
+    book.replace(SOURCE, "draw(drops)", "draw(1 + drops)")
+    book.edit_twin(
+        lambda cells: cells[2].update(
+            source=cells[2].source.replace("draw(drops)", "draw(1 + drops)")
+        ),
+        clean=True,
+    )
+
+
+def profiled(book: Book) -> None:
+    """Profiles of the source edited, and the twin passed for fresh."""
+    book.replace(SOURCE, "drops: 2\n", "drops: 1\n")
+    book.stamp()
+
+
+def halved(book: Book) -> None:
+    text = book.chapter.twin.read_text()
+    book.chapter.twin.write_text(text[: len(text) // 2])
+
+
+def twice(cells: Cells) -> None:
+    """A figure in two cells."""
+    cells[1].metadata, cells[1].outputs = cells[2].metadata, cells[2].outputs
+
+
+STREAM = v4.new_output("stream", text="a")
+MARKED = shown("x", flatter={"role": "glue", "values": [{"name": "x"}]})
+ERROR = v4.new_output("error", ename="ValueError", evalue="no water", traceback=[])
+
+#: For each check what is broken, how, and what one of its lines says.
+BROKEN: dict[str, dict[str, tuple[Break, str]]] = {
+    "pairs.one_to_one": {
+        "no twin": (unlinked("twin", "provenance", "values"), f"{TWIN}: was never executed"),
+        "no source": (unlinked("source"), f"{SOURCE}: is missing"),
+        "a stray file": (
+            written("book/chapters/old.values.json", "{}"),
+            "book/chapters/old.values.json: belongs to no chapter",
+        ),
+    },
+    "notebooks.readable": {
+        "half a notebook": (halved, f"{TWIN}: is not a notebook: "),
+        "a cell without an id": (
+            content(lambda made: made["cells"][0].pop("id")),
+            "'id' is a required property",
+        ),
+    },
+    "pairs.tidy": {
+        "saved by hand": (
+            edited(SOURCE, ":tags: [parameters]\n\n", ":tags: [parameters]\n"),
+            f"{SOURCE}: is not as JupyterLab would save it",
+        ),
+    },
+    "pairs.fresh": {
+        "text edited since": (
+            edited(SOURCE, "How long does", "How long did"),
+            f"{TWIN}: is not fresh: its text changed",
+        ),
+        "code edited and synced": (synced, f"{TWIN}: is not fresh: its code changed"),
+        "no measurements": (
+            lambda book: book.path(RESULTS).unlink(),
+            f"{TWIN}: is not fresh: `drops.json` changed",
+        ),
+        "no provenance": (
+            unlinked("provenance"),
+            f"{TWIN}: is not fresh: its provenance is missing or damaged",
+        ),
+        "parameters that are computed": (
+            edited(SOURCE, "pace: float = 0.125", "pace: float = drops / 8"),
+            "pace is not a literal",
+        ),
+    },
+    "pairs.equal": {
+        "code of the twin": (
+            twin(lambda cells: cells[2].update(source="figures.show(other)"), clean=True),
+            "code cell 3: differs in id and source",
+        ),
+        "a tag more": (
+            twin(lambda cells: cells[3].metadata.update(tags=["hide-input"]), clean=True),
+            "code cell 4: differs in metadata",
+        ),
+        "a tag less": (
+            twin(lambda cells: cells[0].metadata.clear(), clean=True),
+            "code cell 1: differs in metadata",
+        ),
+        "another kind of cell": (
+            content(lambda made: made["cells"][0].update(cell_type="raw"), clean=True),
+            f"{TWIN}: its cells are not those of its source",
+        ),
+        "a cell too many": (
+            content(lambda made: made["cells"].append(v4.new_markdown_cell("Signed")), clean=True),
+            f"{TWIN}: its cells are not those of its source",
+        ),
+        "a profile": (profiled, f"{TWIN}: differs in metadata or front matter"),
+        "an id": (
+            twin(lambda cells: cells[0].update(id="abcd1234")),
+            "code cell 1: differs in id from",
+        ),
+        "clocks of its execution": (
+            twin(lambda cells: cells[0].metadata.update(execution={"shell.execute_reply": "now"})),
+            "code cell 1: differs in metadata",
+        ),
+        "marks of papermill": (
+            twin(lambda cells: cells[0].metadata.update(papermill={"duration": 1})),
+            "code cell 1: differs in metadata",
+        ),
+        "marks of papermill on the notebook": (
+            content(lambda made: made["metadata"].update(papermill={"duration": 2.5})),
+            f"{TWIN}: differs in metadata or front matter",
+        ),
+        "a stream cut in two": (more(0, STREAM, STREAM), "code cell 1: differs in outputs"),
+        "a value in an output": (more(0, MARKED), "code cell 1: differs in outputs"),
+        "executed out of order": (
+            twin(lambda cells: cells[1].update(execution_count=7)),
+            "code cell 2: differs in execution_count",
+        ),
+    },
+    "outputs.done": {
+        "a cell not executed": (
+            twin(lambda cells: cells[1].update(execution_count=None)),
+            "code cell 2: was not executed",
+        ),
+        "an error": (more(1, ERROR), "code cell 2: ends in an error, ValueError: no water"),
+        "an empty cell": (
+            source("from flatter_lib import figures\nfrom myst_nb import glue\n", ""),
+            "code cell 2: is empty",
+        ),
+        "a comment to nbval": (
+            source("draw(drops)", "draw(drops)  # NBVAL_IGNORE_OUTPUT"),
+            "tells nbval not to hold what it shows",
+        ),
+        "a tag for nbval": (
+            source(":tags: [parameters]", ":tags: [parameters, nbval-skip]"),
+            "tells nbval not to hold what it shows",
+        ),
+        "a cell that may raise": (
+            source(":tags: [parameters]", ":tags: [parameters, raises-exception]"),
+            "tells nbval not to hold what it shows",
+        ),
+    },
+    "outputs.figures": {
+        "no alternative text": (
+            source(f"    alt: {ALT}\n", "    width: 80%\n"),
+            "code cell 3: its alternative text does not say",
+        ),
+        "a file name for a description": (
+            source(ALT, "falling-water_3_0.svg"),
+            "code cell 3: its alternative text does not say",
+        ),
+        "the name for a description": (
+            source(ALT, "fig-fall"),
+            "code cell 3: its alternative text does not say",
+        ),
+        "the caption for a description": (
+            source(ALT, CAPTION),
+            "code cell 3: its alternative text does not say",
+        ),
+        "a short description": (
+            source(ALT, "A parabola"),
+            "does not say what is seen ('A parabola')",
+        ),
+        "no caption": (
+            source(f"    caption: {CAPTION}\n", ""),
+            "code cell 3: shows a figure without a caption",
+        ),
+        "no name": (
+            source("    name: fig-fall\n", ""),
+            "code cell 3: shows a figure called nothing, not fig-...",
+        ),
+        "a name without fig-": (
+            source("name: fig-fall", "name: fall"),
+            "code cell 3: shows a figure called fall, not fig-...",
+        ),
+        "a name twice": (
+            twin(twice),
+            "code cell 3: its figure name fig-fall is also that of another",
+        ),
+        "two figures in a cell": (
+            twin(lambda cells: cells[2].outputs.extend(cells[2].outputs)),
+            "code cell 3: shows 2 pictures",
+        ),
+        "no picture": (
+            twin(lambda cells: cells[2].outputs.clear()),
+            "code cell 3: shows 0 pictures",
+        ),
+        "a bare picture": (
+            more(1, shown("iVBORw0KGgo=", "image/png")),
+            "code cell 2: shows a figure called nothing",
+        ),
+        "a picture in HTML": (
+            more(1, shown("<div><img src='data:image/png;base64,'></div>", "text/html")),
+            "code cell 2: shows a figure called nothing",
+        ),
+    },
+    "outputs.glued": {
+        "a glued value that no text shows": (
+            source(" It takes {glue:text}`fall-time`.", ""),
+            "code cell 4: glues fall-time, which no text shows",
+        ),
+    },
+    "published.values": {
+        "a value that is missing": (
+            values(lambda made: made.pop("fall-time")),
+            "shows fall-time, which is not among the chapter's values",
+        ),
+        "a value left over": (
+            values(lambda made: made.update(rise=made["fall-time"])),
+            f"{VALUES}: has rise, which no cell shows",
+        ),
+        "a value edited": (
+            values(lambda made: made["fall-time"].update(numbers=[0.47])),
+            "code cell 4: shows \"'0.45'\" where its value is '0.47'",
+        ),
+        "a row of the ledger edited": (
+            values(lambda made: made["claim free-fall"].update(numbers=[[0.75, 0.74, 0.76]])),
+            "where its value is 'claim free-fall: 0.750 [0.740, 0.760]",
+        ),
+        "a damaged value": (
+            values(lambda made: made["fall-time"].pop("numbers")),
+            f"{VALUES}: {SLUG}: 'fall-time' of its published values is damaged",
+        ),
+        "damaged values": (
+            lambda book: book.chapter.values.write_text("{"),
+            f"{VALUES}: {SLUG}: its published values are missing or damaged",
+        ),
+        "a picture without numbers": (
+            twin(lambda cells: cells[2].outputs[0].metadata.clear()),
+            "shows a picture without the numbers behind it",
+        ),
+    },
+    "published.bare_numbers": {
+        "a number in the words of a value": (
+            values(lambda made: made["fall-time"].update(words="{:.2f} of 0.731")),
+            "prints a bare number, 0.731",
+        ),
+        "a number behind an empty mark": (
+            more(3, shown("0.731", flatter={})),
+            "code cell 4: prints a bare number, 0.731",
+        ),
+        "a glued text that is no value": (
+            more(
+                3,
+                shown(
+                    "'0.47'",
+                    "application/papermill.record/text/plain",
+                    scrapbook={"name": "fall-time"},
+                ),
+            ),
+            "code cell 4: prints a bare number, 0.47",
+        ),
+    },
+    "traces.outputs": {
+        "a trace in printed text": (
+            twin(lambda cells: cells[3].outputs[-1].update(text="drops 3\ntook 12 s\n")),
+            "code cell 4: shows a clock, 12 s",
+        ),
+        "a date in a picture": (
+            twin(
+                lambda cells: (
+                    cells[2]
+                    .outputs[0]
+                    .data.update(
+                        {"image/svg+xml": "<svg><dc:date>2026-11-22T10:11:12</dc:date></svg>"}
+                    )
+                )
+            ),
+            "code cell 3: shows a date, 2026-11-22T10:11",
+        ),
+        "anything on stderr": (
+            more(3, v4.new_output("stream", name="stderr", text="all is well")),
+            "code cell 4: writes to stderr: all is well",
+        ),
+        "the folder of the checkout in an output": (
+            lambda book: book.edit_twin(
+                lambda cells: cells[3].outputs.append(
+                    shown(f"<b>{book.project.root}/x", "text/html")
+                )
+            ),
+            "code cell 4: shows a path of the machine, ",
+        ),
+    },
+    "traces.files": {
+        "the folder of the checkout in a file": (
+            lambda book: book.path("run.sh").write_text(f"cd {book.project.root}\n"),
+            "run.sh, line 1: holds a path of this machine, ",
+        ),
+    },
+}
+CASES = [(check, name) for check, cases in BROKEN.items() for name in cases]
+
+
+@pytest.mark.parametrize(("check", "name"), CASES)
+def test_what_is_broken_is_found(book: Book, check: str, name: str) -> None:
+    broken, line = BROKEN[check][name]
+    broken(book)
+    reports = book.reports()
+    assert any(line in found for found in reports.get(check, [])), reports
+
+
+def test_every_check_has_something_to_find() -> None:
+    checks = {f"{check.__module__}.{check.__name__}" for check in hygiene.BEFORE_BUILD}
+    assert checks == {f"flatter_lib.publish.checks.{name}" for name in BROKEN}
+
+
+def test_a_changed_library_is_no_finding(book: Book) -> None:
+    # Executing the chapter again says whether anything came out otherwise.
+    book.replace("flatter_lib/figures.py", "WIDTH = 7", "WIDTH = 8")
+    assert freshness.state(book.project, book.chapter).unverified == ("`figures` changed",)
+    assert book.reports() == {}
+
+
+@pytest.mark.parametrize("text", ["drops {} in all", "x_{}", "lr{}, more", "[0 {}]"])
+@pytest.mark.parametrize(
+    "number",
+    ["0.25", "2.5e-3", "1e-16", "1,234.5", "1.e-05", "1.", "0.12", "10.125", "0.1250", "125e-3"],
+)
+def test_a_number_printed_past_its_value(book: Book, number: str, text: str) -> None:
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"{text.format(number)}\n"))
+    line = f"{TWIN}, code cell 4: prints a bare number, {number}"
+    assert book.reports() == {"published.bare_numbers": [line]}
+
+
+@pytest.mark.parametrize("number", [".25", "-0.1", "-.5e2", "nan"])
+def test_a_number_with_a_sign_or_without_a_zero(book: Book, number: str) -> None:
+    book.edit_source("from flatter_lib import figures", "from numpy import nan")
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"drops {number} in all\n"))
+    line = f"{TWIN}, code cell 4: prints a bare number, {number}"
+    assert book.reports() == {"published.bare_numbers": [line]}
+
+
+def test_a_number_that_the_code_says_itself_is_a_word(book: Book) -> None:
+    said = "below 0.45, a pace of 0.125: lr0.125, section A.3, 3 drops\n"
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=said))
+    assert book.reports() == {}
+
+
+@pytest.mark.parametrize("role", ["{glue}", "{glue:text}", "{glue:md}"])
+def test_glued_values_shown_on_another_page(book: Book, role: str) -> None:
+    book.edit_source(" It takes {glue:text}`fall-time`.", "")
+    name = "chapters/falling-water.ipynb::fall-time"
+    text = f"```{role} {name}\n```" if role == "{glue:md}" else f"{role}`{name}:s`"
+    book.path("book/index.md").write_text(f"# Book\n\n{text}\n")
+    assert book.reports() == {}
+
+
+TRACES = {
+    f"read {HOME}/data.csv": f"a path of the machine, {HOME}",
+    "'/" + "root/data'": "a path of the machine, /" + "root",
+    "/" + "Users/ada/data": "a path of the machine, /" + "Users/ada",
+    "C:" + r"\Users\ada": "a path of the machine, C:" + r"\Users\ada",
+    "saved /" + "tmp/x.npz": "a path of the machine, /" + "tmp/x.npz",
+    "in lib/site-packages/a/b.py": "a path of the machine, lib/site-packages/a/b.py",
+    "<Model at 0x7f12ab34cd>": "a memory address, 0x7f12ab34cd",
+    "UserWarning: divided by zero": "a warning, UserWarning:",
+    "a.py:3: DeprecationWarning: old": "a warning, DeprecationWarning:",
+    "WARNING no data": "a warning, WARNING",
+    "begun 2026-11-22T10:11": "a date, 2026-11-22T10:11",
+    "at 10:11:12": "a clock, 10:11:12",
+    "took 12 s": "a clock, 12 s",
+    "in 35ms,": "a clock, 35ms",
+    "in 3 seconds.": "a clock, 3 seconds",
+    "Wall time: many": "a clock, Wall time",
+    "41%|####      |": "a clock, 41%|",
+    "12it/s": "a clock, 2it/s",
+}
+
+
+def test_traces_in_outputs(book: Book) -> None:
+    book.edit_twin(lambda cells: cells[3].outputs.extend(map(shown, TRACES)))
+    lines = [f"{TWIN}, code cell 4: shows {what}" for what in TRACES.values()]
+    assert book.reports() == {"traces.outputs": lines}
+
+
+def test_what_only_looks_like_a_trace(book: Book) -> None:
+    text = """
+    tau = 12, s = 3, 10 steps, 5 std, 3 sd, 2 s.e.m.
+    shape (64, 3) s(10) at 12:30, <figure: s (10), t (10)>
+    https://example.org/home/x and ${ROOT}/tmp/x, a/root
+    Warnings are errors; 0x1f colours, rate 13/s
+    """
+    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=text))
+    assert book.reports() == {}
+
+
+@pytest.mark.parametrize("tracked", [False, True], ids=["no git", "git"])
+def test_a_home_in_a_file(book: Book, tracked: bool) -> None:
+    for name in ("tools/plot.py", "_build/log.txt", "logo.png"):
+        book.path(name).parent.mkdir(exist_ok=True)
+        book.path(name).write_bytes(b"\x89PNG\xff\xfe" if "png" in name else HOME.encode())
+    if tracked:
+        book.path(".gitignore").write_text("_build/\nignored.txt\n")
+        book.path("ignored.txt").write_text(HOME)
+        subprocess.run(["git", "init", "-q", str(book.project.root)], check=True)
+    line = f"tools/plot.py, line 1: holds a path of this machine, {HOME}"
+    assert book.reports() == {"traces.files": [line]}
