@@ -154,6 +154,9 @@ def _made_again(
                 )
             meter.running -= len(task.cells)
             for record in records:
+                missing = record.error.get("message", "").partition("DataError: ")[2]
+                if missing:
+                    raise SweepError(f"{experiment.name}: {missing}; nothing is kept")
                 meter.finished(drawn[record.key].seconds)
                 yield record
             display.update(meter)

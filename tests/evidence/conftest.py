@@ -53,6 +53,10 @@ def run(configuration):
         fault.unlink()
     if "kill" in told:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "lost" in told:
+        from flatter_lib.vision.data import DataError
+
+        raise DataError("the data are missing: get them")
     if "raise" in told:
         raise RuntimeError(f"run {number} was told to fail")
     return {"square": number**2, "filling": [0.5] * int(told or 0)}

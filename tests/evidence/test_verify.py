@@ -98,3 +98,10 @@ def test_what_cannot_begin_says_so_in_a_line(
     status, said, complained = laboratory.finish(begin(laboratory))
     assert (status, said, len(complained.splitlines())) == (1, "", 1)
     assert says in complained
+
+
+def test_missing_data_are_no_verdict_on_the_records(measured: Laboratory) -> None:
+    measured.tell(7, "lost")
+    status, said, complained = measured.finish(begin(measured))
+    assert (status, said, kept(measured)) == (1, "", [])
+    assert complained.endswith("laboratory.runs: the data are missing: get them; nothing is kept\n")
