@@ -34,13 +34,17 @@ def differences(first, second):
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_bits_do_not_depend_on_the_chunks(name):
+def test_bits_of_the_motion_do_not_depend_on_the_chunks(name):
     problem = PROBLEMS[name]
     arguments = {"steps": 40, "seeds": 67, "batch_size": 3, **GRID}
     whole = run(problem, **arguments, chunk=512)
-    for chunk in (64, 128):
-        assert differences(whole, run(problem, **arguments, chunk=chunk)) == []
-    assert differences(whole, run(problem, **arguments)) == []
+    for chunk in (64, 128, None):
+        result = run(problem, **arguments, chunk=chunk)
+        assert set(differences(whole, result)) <= set(whole.values)
+        # An observable is a sum that PyTorch takes over all runs at once, and whose order it chooses for the last few of
+        # them as the processor's vectors are wide; nothing is fed back from it.
+        for observed, values in whole.values.items():
+            np.testing.assert_allclose(result.values[observed], values, rtol=1e-12)
 
 
 def test_pieces_use_one_thread_each_and_leave_the_number_as_it_was():
