@@ -6,10 +6,10 @@ each with one thread and with two; one that loads data also with a copy of them 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from flatter_lib import fingerprint, machine
 from flatter_lib.files import replace_json
-from flatter_lib.publish import commands, datasets, freshness, machines, provenance
+from flatter_lib.publish import commands, datasets, machines
 from flatter_lib.publish.commands import Command
 from flatter_lib.publish.environment import environment
 from flatter_lib.publish.machines import Variant
@@ -73,42 +73,46 @@ class Again:
             options += [f"--timeout={TEST}", "-o", f"faulthandler_timeout={1.2 * TEST:g}"]
             options += ["-o", "faulthandler_exit_on_timeout=true"]
         settings = environment(self.threads, {**self.variant.environment, **self.variables})
-        label = f"{len(self.chapters)} chapters" if self.chapters else UNIT_TESTS
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        label = ", ".join(filter(None, (label, self.variant.name, threads, self.copy)))
-        return Command(
-            label, [sys.executable, "-m", "pytest", *options], project.root, LIMIT, settings
-        )
+        command = [sys.executable, "-m", "pytest", *options]
+        return Command(self.label, command, project.root, LIMIT, settings)
 
-    def key(self, name: str) -> str:
-        """What the result of a chapter, or of the unit tests, is kept under."""
-        return f"{name}, {self.variant.isa}, {self.threads}, {self.copy}"
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        what = f"{len(self.chapters)} chapters" if self.chapters else UNIT_TESTS
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return ", ".join(filter(None, (what, self.variant.name, threads, self.copy)))
 
 
 def run(project: Project, console: Console) -> bool:
-    """Execute what is not known, and write the table after each machine; whether all agree.
+    """Execute the unit tests and every chapter on every machine, and write the table after each; whether all agree.
 
-    What agreed is kept in ``_build/machines.json``, and is not executed again for as long as the notebook, its values,
-    the library modules and the records under it and this processor stay the same.
+    Stopped and started again it goes on: what agreed is kept in ``_build/machines``, and is not executed again for as
+    long as the library, the tests, the chapters, the records and this processor stay the same.
     """
-    store = project.build / "machines.json"
-    known = provenance.read(store)
-    good = True
+    mark = _mark(project)
+    rows: list[dict[str, Any]] = []
     for again in every(project):
-        marks = {c.slug: _mark(project, c) for c in again.chapters} or {UNIT_TESTS: _mark(project)}
-        keys = {name: again.key(name) for name in marks}
-        known |= {keys[n]: {} for n in marks if known.get(keys[n], {}).get("mark") != marks[n]}
-        left = [n for n in marks if known[keys[n]].get("differs") != []]
-        if left:
-            found = _executed(project, console, again, left)
-            for name in left:
-                row = {"name": name, "isa": again.variant.isa, "threads": again.threads}
-                row |= {"data": again.copy, "mark": marks[name], **found[name]}
-                known[keys[name]] = row
-            replace_json(store, known)
-            _write(project, known)
-        good &= all(known[key]["differs"] == [] for key in keys.values())
-    return good
+        report = project.build / "machines" / mark / f"{again.label}.xml"
+        if not report.exists() or any(row["differs"] for row in findings(report).values()):
+            report.unlink(missing_ok=True)
+            part = report.with_suffix(".part")  # an interrupted pytest, too, writes what it knows
+            commands.run([again.command(project, part)], console)
+            if part.exists():
+                part.replace(report)
+        found = findings(report) if report.exists() else {}
+        for name in [chapter.slug for chapter in again.chapters] or [UNIT_TESTS]:
+            row = found.get(name, {"seconds": 0.0, "differs": ["was not executed to its end"]})
+            row |= {"name": name, "isa": again.variant.isa, "threads": again.threads}
+            rows.append(row | {"data": again.copy})
+        table = {
+            "commit": fingerprint.commit(project.root),
+            "processor": machine.model(),
+            "machines": {variant.isa: variant.title for variant in machines.available()},
+            "runs": rows,
+        }
+        replace_json(project.book / "machines.json", table)
+    return not any(row["differs"] for row in rows)
 
 
 def every(project: Project) -> Iterator[Again]:
@@ -126,51 +130,21 @@ def every(project: Project) -> Iterator[Again]:
 
 
 def findings(report: Path) -> dict[str, dict[str, Any]]:
-    """What a JUnit report says of each notebook or file: ``seconds``, and what ``differs``, one line each."""
+    """What a JUnit report says of each chapter, or of the unit tests: ``seconds``, and what ``differs`` in lines."""
     found: dict[str, dict[str, Any]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        name = case.get("classname", "").removesuffix(".ipynb").rpartition(".")[2]
+        stem, notebook, _ = case.get("classname", "").rpartition(".ipynb")
+        name = stem.rpartition(".")[2] if notebook else UNIT_TESTS
         row = found.setdefault(name, {"seconds": 0.0, "differs": []})
-        row["seconds"] += float(case.get("time", 0))
+        row["seconds"] = round(row["seconds"] + float(case.get("time", 0)), 1)
         said = [
             each.get("value") for each in case.iter("property") if each.get("name") == "differs"
         ]
         for problem in (*case.iter("failure"), *case.iter("error")):
-            text = problem.text or ""
-            cell = _PROBLEM.search(text)
+            cell = _PROBLEM.search(problem.text or "")
             said = said or [cell[1] if cell else problem.get("message", "").partition("\n")[0]]
         row["differs"] += [f"{case.get('name')}: {line}" for line in said]
     return found
-
-
-def _executed(
-    project: Project, console: Console, again: Again, names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Seconds and findings of these chapters, or of the unit tests."""
-    chosen = [chapter for chapter in again.chapters if chapter.slug in names]
-    again = Again(again.variant, chosen, again.threads, again.copy, again.variables)
-    with tempfile.TemporaryDirectory(prefix="flatter-") as folder:
-        report = Path(folder) / "report.xml"
-        good = commands.run([again.command(project, report)], console)
-        found = findings(report) if report.is_file() else {}
-    if not chosen:
-        lines = [f"{name}: {line}" for name, row in found.items() for line in row["differs"]]
-        seconds = sum(row["seconds"] for row in found.values())
-        found = {UNIT_TESTS: {"seconds": seconds, "differs": lines}} if good or lines else {}
-    lost = {"seconds": 0, "differs": ["nothing was executed"]}
-    return {
-        n: {**found.get(n, lost), "seconds": round(found.get(n, lost)["seconds"])} for n in names
-    }
-
-
-def _write(project: Project, known: Mapping[str, Mapping[str, Any]]) -> None:
-    table = {
-        "commit": fingerprint.commit(project.root),
-        "processor": machine.model(),
-        "machines": {variant.isa: variant.title for variant in machines.available()},
-        "runs": [{k: v for k, v in row.items() if k != "mark"} for row in known.values() if row],
-    }
-    replace_json(project.book / "machines.json", table)
 
 
 def _copies(project: Project, chapter: Chapter) -> dict[str, str]:
@@ -198,13 +172,11 @@ def _move(name: str, root: Path) -> bool:
     return False
 
 
-def _mark(project: Project, chapter: Chapter | None = None) -> str:
-    """A hash of all that the result of a chapter, or of the unit tests, follows from."""
-    if chapter:
-        inputs = freshness.inputs(project, chapter)
-        paths, used = [chapter.twin, chapter.values], [inputs["modules"], inputs["records"]]
-    else:
-        folders = (project.library, project.root / "tests")
-        paths, used = [path for f in folders for path in sorted(f.rglob("*.py"))], []
-    texts = [path.read_text(encoding="utf-8") for path in paths]
-    return fingerprint.digest([texts, used, machine.model()])
+def _mark(project: Project) -> str:
+    """A hash of all that the results follow from."""
+    found = hashlib.sha256(machine.model().encode())
+    for folder in (project.library, project.root / "tests", project.executed, project.results):
+        for path in sorted(folder.rglob("*.*")):
+            if path.suffix in (".py", ".ipynb", ".json", ".jsonl"):
+                found.update(f"{path}".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
