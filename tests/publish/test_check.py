@@ -78,6 +78,7 @@ def test_the_unit_tests_end(
     skipped = "import pytest\n@pytest.mark.skip(reason='no data')\ndef test_{}(): pass\n"
     (tmp_path / "test_other.py").write_text("".join(map(skipped.format, range(3))))
     monkeypatch.setattr(portability, "TEST", 2)
+    monkeypatch.setattr(portability, "LIMIT", 120)
     assert not check._unit(Project(tmp_path), console)
     printed = "".join(capfd.readouterr())
     assert [words for words in said if words not in printed] == [], printed

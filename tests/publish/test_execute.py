@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -124,23 +123,23 @@ def test_a_chapter_that_fails_is_kept_aside_and_its_twin_untouched(
     assert "never\n" not in texts
 
 
-def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen[str]:
-    """The command line in a process of its own, with a folder of its own for what is temporary."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "flatter_lib", *arguments],
-        cwd=project.book,
-        env=os.environ | {"TMPDIR": str(folder), "LC_ALL": "tr_TR.UTF-8", "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
+
+
+def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with a folder of its own for what is temporary."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flatter_lib", *arguments],
+        cwd=project.book,
+        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_a_run_of_ones_own_never_touches_the_published_twin(
@@ -162,66 +161,40 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 1)
 
 
-def interrupts_itself(pid: int) -> bool:
+def begun(process: subprocess.Popen[str]) -> bool:
     """Whether a process has its own way with SIGTERM: that is, whether the command has begun."""
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     (caught,) = [line.split()[1] for line in status if line.startswith("SigCgt")]
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3])
-def test_an_interrupt_in_the_first_second_is_one_line(
-    published: Project, temporary: Path, moment: float
+@pytest.mark.parametrize(
+    ("number", "status", "executing"),
+    [(signal.SIGINT, 130, False), (signal.SIGINT, 130, True), (signal.SIGTERM, 143, True)],
+)
+def test_an_interrupted_run_leaves_nothing(
+    published: Project, temporary: Path, number: signal.Signals, status: int, executing: bool
 ) -> None:
-    with flatter(published, "run", "toy", "-p", "runs=3", folder=temporary) as process:
-        while not interrupts_itself(process.pid):
-            time.sleep(0.001)
-        time.sleep(moment)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=PATIENCE)
-    assert said == ("", "flatter: interrupted; nothing half-written is left\n")
-    assert process.returncode == 130
-
-
-@pytest.fixture
-def slow(published: Project, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A run that is in the middle of a cell, and its kernel's process id."""
     shorten(published.chapter("toy"), SLOW)
+    before = contents(published.root)
+    started = published.root / "started"
     with flatter(published, "run", "toy", folder=temporary) as process:
-        started = published.root / "started"
         deadline = time.monotonic() + PATIENCE
-        while not (started.exists() and started.read_text()):
+        while not (started.exists() and started.read_text() if executing else begun(process)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
-            time.sleep(0.05)
-        kernel = int(started.read_text())
-        started.unlink()
-        yield process, kernel
-        process.kill()
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_nothing(
-    published: Project,
-    slow: tuple[subprocess.Popen[str], int],
-    temporary: Path,
-    number: signal.Signals,
-    status: int,
-) -> None:
-    process, kernel = slow
-    before = contents(published.root)
-    assert psutil.pid_exists(kernel)
-    while process.poll() is None:  # as an impatient person does
-        process.send_signal(number)
-        time.sleep(0.02)
-    assert process.communicate(timeout=PATIENCE) == (
-        "",
-        "flatter: interrupted; nothing half-written is left\n",
-    )
+            time.sleep(0.001)
+        while process.poll() is None:  # as an impatient person does
+            process.send_signal(number)
+            time.sleep(0.02)
+        said = process.communicate(timeout=PATIENCE)
+    assert said == ("", "flatter: interrupted; nothing half-written is left\n")
     assert process.returncode == status
+    if executing:
+        assert not psutil.pid_exists(int(started.read_text()))
+        started.unlink()
     assert contents(published.root) == before
     assert list(temporary.iterdir()) == []
-    assert not psutil.pid_exists(kernel)
 
 
 def test_a_break_between_the_files_of_a_twin_shows_as_stale(
