@@ -96,7 +96,15 @@ def execute(
         if len(begun) < len(cells) or any(o.output_type == "error" for o in last.outputs):
             what = what or "ended itself (SystemExit): a chapter runs to its end"
         if what:
-            raise _failure(project, chapter, done, len(begun), last.source, what)
+            # The notebook up to there is put aside for reading.
+            kept = project.build / "failed" / f"{chapter.slug}.ipynb"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(done, kept)
+            first = next((line.strip() for line in last.source.splitlines() if line.strip()), "")
+            raise FailedError(
+                f"{chapter.slug}: cell {len(begun)} (`{first[:70]}`) {what}; the notebook up to there is kept as "
+                f"{kept.relative_to(project.root)}, the published twin is untouched"
+            )
     twin, published = twins.clean(executed)
     made = provenance.describe(project, chapter, inputs, values, seconds)
     return Execution(twin, published, made)
@@ -167,17 +175,3 @@ def own_name(chapter: Chapter, changed: Mapping[str, Any], profile: str) -> str:
     said = ",".join(f"{name}={value}" for name, value in changed.items()).replace(" ", "")
     plain = re.sub(r"[^A-Za-z0-9_=,.+-]", "_", said)[:70]
     return "--".join(part for part in (chapter.slug, profile, plain) if part) + ".ipynb"
-
-
-def _failure(
-    project: Project, chapter: Chapter, done: Path, number: int, code: str, what: str
-) -> FailedError:
-    """What to say of a cell that failed; the notebook up to there is put aside for reading."""
-    kept = project.build / "failed" / f"{chapter.slug}.ipynb"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(done, kept)
-    first = next((line.strip() for line in code.splitlines() if line.strip()), "")
-    return FailedError(
-        f"{chapter.slug}: cell {number} (`{first[:70]}`) {what}; the notebook up to there is kept as "
-        f"{kept.relative_to(project.root)}, the published twin is untouched"
-    )
