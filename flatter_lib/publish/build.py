@@ -7,28 +7,24 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flatter_lib.publish.project import Project
 
 #: jupyter-book of this very environment: it has no `python -m`, and its script may be another's on the PATH.
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+#: Seconds that it may take.
+LIMIT = 1800
 #: What Sphinx prints when -W turns the warnings above it into a failure.
 _WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|Exception occurred|Extension error")
 
 
-@dataclass(frozen=True)
-class Built:
-    """A finished build.
-
-    Attributes:
-        html: the folder of the pages.
-        problems: every warning and error; empty for a good build.
-    """
+class Built(NamedTuple):
+    """A build: the folder of the pages, and every warning and error; none for a good build."""
 
     html: Path
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
@@ -47,27 +43,30 @@ def build(project: Project, folder: Path, *, clean: bool = False) -> Built:
         shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(project.root)]
     command += ["--path-output", str(folder), "-n", "-W", "--keep-going"]
-    environment = os.environ | {"NO_COLOR": "1", "PYTHONWARNINGS": "default"}
+    settings = os.environ | {"NO_COLOR": "1", "PYTHONWARNINGS": "default"}
+    good = False
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    said = f"{done.stdout}\n{done.stderr}"
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=settings, timeout=LIMIT
+        )
+        good = done.returncode == 0
+    except subprocess.TimeoutExpired:
+        return Built(folder, (f"jupyter-book was not done after {LIMIT} s",))
+    finally:
+        if not good:
+            shutil.rmtree(folder, ignore_errors=True)
+    if good:
+        return Built(folder / "_build" / "html")
+    said = re.sub(r"\x1b\[[0-9;]*m", "", f"{done.stdout}\n{done.stderr}")
+    lines = [line for line in said.replace(f"{project.root}/", "").splitlines() if line.strip()]
     # The cause of an exception stands in the lines below it.
-    found = [
+    problems = [
         " ".join(map(str.strip, lines[i : i + 4] if line.endswith(":") else [line]))
         for i, line in enumerate(lines)
         if _WARNING.search(line)
     ]
-    problems = [line.replace(f"{project.root}/", "") for line in found]
-    if done.returncode == 0:
-        return Built(folder / "_build" / "html", ())
-    shutil.rmtree(folder, ignore_errors=True)
-    problems = problems or [line for line in lines if line.strip()][-15:]
-    problems = problems or [f"jupyter-book ended with status {done.returncode}"]
-    return Built(folder, tuple(dict.fromkeys(problems)))
+    last_words = lines[-15:] or [f"jupyter-book ended with status {done.returncode}"]
+    return Built(folder, tuple(dict.fromkeys(problems or last_words)))
 
 
 def install(built: Built, html: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from flatter_lib.publish.execute import Execution
-    from flatter_lib.publish.freshness import State
     from flatter_lib.publish.twins import Values
 
 app = typer.Typer(
     name="flatter",
     help="Flatter, Faster, the book: run its chapters, publish it, check it.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 data_app = typer.Typer(help="List the data sets and where each was found; get one.")
 app.add_typer(data_app, name="data")
+app.command()(sweeping.sweep)
+app.command()(sweeping.results)
+app.command()(sweeping.verify)
 
 out, err = output(), messages()
-#: So many reasons why a chapter is stale are named in a list of chapters.
-_REASONS = 3
+#: Seconds that `flatter book` gives a chapter.
+CHAPTER = 1200
 
 
 def _slugs(incomplete: str) -> list[str]:
@@ -59,20 +60,18 @@ def main() -> None:
             if root := os.environ.get(name):
                 # Chapters run in a folder of their own, where a relative path would mean another place.
                 try:
-                    os.environ[name] = str(Path(root).expanduser().resolve())
-                except (OSError, RuntimeError) as error:
+                    os.environ[name] = str(Path(root).expanduser().absolute())
+                except RuntimeError as error:
                     raise BookError(f"{name}={root} names no folder: {error}") from None
         app(standalone_mode=True)
-    except BookError as error:
+    except (BookError, OSError) as error:  # a full disk, a folder that is another's
         err.print(f"flatter: {error}", markup=False)
-        sys.exit(1 if isinstance(error, FailedError) else 2)
+        sys.exit(2 if isinstance(error, BookError) and not isinstance(error, FailedError) else 1)
 
 
 @app.command()
 def chapters() -> None:
     """List the chapters: when and how long each was executed, and whether it is fresh."""
-    from rich.markup import escape
-
     from flatter_lib.publish import freshness, provenance
 
     project = Project.find()
@@ -80,15 +79,14 @@ def chapters() -> None:
     width = max((len(chapter.slug) for chapter in found), default=0)
     for chapter in found:
         try:
-            state = _state_text(freshness.state(project, chapter))
+            state = str(freshness.state(project, chapter))
         except BookError as error:
-            state = f"[red]cannot be read[/]: {escape(str(error))}"
-        executed = str(provenance.stored(chapter).get("executed") or "never")
-        when = executed.replace("T", " ").removesuffix("Z")
-        took = provenance.last_seconds(chapter)
-        seconds = "" if took is None else f"{took:.0f} s"
-        line = escape(f"{chapter.slug:{width}}  {when:19} {seconds:>6}")
-        out.print(f"{line}  {state}", soft_wrap=True)
+            state = f"cannot be read: {error}"
+        made = provenance.stored(chapter)
+        when = str(made.get("executed", "never")).replace("T", " ").removesuffix("Z")
+        took = f"{provenance.seconds(chapter):.0f} s" if made else ""
+        out.print(f"{chapter.slug:{width}}  {when:19} {took:>6}  ", markup=False, end="")
+        out.print(state, markup=False, soft_wrap=True, style="" if state == "fresh" else "yellow")
 
 
 @app.command()
@@ -96,24 +94,18 @@ def run(
     chapter: ChapterName,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            "--parameter", "-p", metavar="NAME=VALUE", help="A parameter's value; may be repeated."
-        ),
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A value; may be repeated."),
     ] = None,
     settings: Annotated[
-        list[Path] | None,
-        typer.Option("--set", metavar="FILE.yml", help="Parameters from a YAML file."),
+        Path | None, typer.Option("--set", metavar="FILE.yml", help="Parameters from a YAML file.")
     ] = None,
     profile: Annotated[
         str | None, typer.Option(help="smoke, laptop (what the book publishes) or paper.")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE.ipynb", help="Where to write the executed notebook."),
+        Path | None, typer.Option("--out", metavar="FILE.ipynb", help="Where to write it.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a notebook of yours that is there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a notebook of yours.")] = False,
 ) -> None:
     """Execute a chapter.
 
@@ -126,16 +118,17 @@ def run(
     project = Project.find()
     found = project.chapter(chapter)
     named = "laptop" if profile is None else profile
-    changed = sources.settings(sources.read(found), named, _given(parameter or [], settings or []))
-    own = bool(parameter or settings) or profile is not None or output is not None
-    if output is None and own:
+    given = (sources.given(settings) if settings else {}) | _typed(parameter or [])
+    changed = sources.settings(sources.read(found), named, given)
+    target = found.twin
+    if output is not None:
+        target = _checked(project, found, output, force)
+    elif parameter or settings or profile is not None:
         target = project.build / "runs" / execute.own_name(found, changed, named)
-    else:
-        target = found.twin if output is None else _checked(project, output, force)
-    execute.ready(target, execute.CHOOSE if own else execute.PERMITTED)
-    execution = execute.execute(project, found, changed, progress=sys.stderr.isatty())
-    if own:
-        what = f"written to {execute.keep(target, execution, force=force)}"
+    execute.ready(target)
+    execution = execute.execute(project, found, changed, progress=_watched())
+    if target != found.twin:
+        what = f"written to {execute.keep(found, target, execution, force=force)}"
     elif _holds(project, found, execution):
         execute.acquit(found, execution)
         what = "the same as published and so verified"
@@ -160,13 +153,10 @@ def diff(
     found = project.chapter(chapter)
     state = freshness.state(project, found)
     published = twins.read(found), twins.published_values(found)
-    if accept:
-        execute.ready(found.twin)
-    execution = execute.execute(project, found, progress=sys.stderr.isatty())
+    execution = execute.execute(project, found, progress=_watched())
     differences = _differences(project, *published, execution)
     for line in differences:
-        colour = {"+": "green", "-": "red"}.get(line[:1], "")
-        out.print(line, markup=False, style=colour, soft_wrap=True)
+        out.print(line, markup=False, soft_wrap=True)
     if accept:
         execute.publish(found, execution)
         count = len(differences)
@@ -185,53 +175,41 @@ def diff(
 def format_sources() -> None:
     """Write the chapters' sources as JupyterLab would save them, so that saving one there changes nothing else."""
     from flatter_lib.files import replace_text
-    from flatter_lib.publish import execute, sources
+    from flatter_lib.publish import sources
 
     for chapter in Project.find().chapters():
         sources.read(chapter)
         before = chapter.source.read_text(encoding="utf-8")
         if (tidied := sources.tidy(before)) != before:
-            execute.ready(chapter.source)
             replace_text(chapter.source, tidied)
             _say(f"{chapter.slug}: source tidied")
 
 
 @app.command()
 def book(
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Execute every chapter, fresh or not.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Execute every chapter.")] = False,
 ) -> None:
     """Execute the chapters that are not fresh, and build the pages into _build/html.
 
     Where only the library changed and a chapter gives the same, its published notebook is kept and verified.
     """
-    from flatter_lib.publish import build, execute, freshness, hygiene, pool, provenance, rerun
+    from flatter_lib.publish import build, commands, execute, freshness, hygiene, provenance
 
     project = Project.find()
     execute.ready(project.html / "index.html")
-    stale = []
+    to_execute = []
     for chapter in project.chapters():
         state = freshness.state(project, chapter)
-        if fresh or not (state.fresh or state.text_only):
-            stale.append(chapter)
-            why = ", ".join([*state.reasons, *state.unverified]) or "asked for"
-            _say(f"  to execute: {chapter.slug} ({why})")
-        elif state.text_only:
+        if state.text_only and not fresh:
             execute.publish_text(project, chapter)
-            _say(f"  fresh:      {chapter.slug} (its text changed, and is renewed)")
-        else:
-            _say(f"  fresh:      {chapter.slug}")
-    _need_data(stale)
+        elif fresh or not state.fresh:
+            to_execute.append(chapter)
+        _say(f"  {chapter.slug}: {state}")
+    _need_data(to_execute)
+    to_execute.sort(key=provenance.seconds, reverse=True)
     command = [sys.executable, "-m", "flatter_lib", "run"]
-    tasks = [
-        pool.Task(c.slug, [*command, c.slug], provenance.last_seconds(c), limit=rerun.CHAPTER)
-        for c in stale
-    ]
-    outcomes = pool.run_all(tasks, out)
-    for outcome in outcomes:
-        (err if outcome.status else out).print(outcome.output.strip(), markup=False, soft_wrap=True)
-    if any(outcome.status for outcome in outcomes):
+    runs = [commands.Command(c.slug, [*command, c.slug], project.root, CHAPTER) for c in to_execute]
+    if not commands.run(runs, out, at_once=2):
         raise typer.Exit(1)
     _stop_if(hygiene.before_build(project))
     with out.status("building the pages"):
@@ -245,9 +223,7 @@ def book(
 def check(
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A stage: style, hygiene, unit, nbval, pages; or machines, which is not run otherwise."
-        ),
+        typer.Option(help="A stage: style, hygiene, unit, nbval, pages; or machines."),
     ] = None,
 ) -> None:
     """Run every check: style, hygiene, unit tests, every chapter re-executed, the warning-free build."""
@@ -285,22 +261,17 @@ def claims() -> None:
         err.print(f"  {problem}", markup=False)
 
 
-app.command()(sweeping.sweep)
-app.command()(sweeping.results)
-app.command()(sweeping.verify)
-
-
 @app.command()
 def doctor() -> None:
     """Check what the book needs of this machine, and say how to mend what is missing."""
     from flatter_lib.publish import doctor as doctors
 
-    diagnoses = list(doctors.examine(Project.find()))
-    for diagnosis in diagnoses:
-        colour = {"ok": "green", "note": "yellow"}.get(diagnosis.state, "red")
-        out.print(f"  [{colour}]{diagnosis.state:7}[/] ", end="")
-        _say(f"{diagnosis.subject}: {diagnosis.text}")
-    if any(diagnosis.state == "missing" for diagnosis in diagnoses):
+    missing = False
+    for subject, problem, fine, needed in doctors.examine(Project.find()):
+        state = ("missing" if needed else "note") if problem else "ok"
+        missing |= state == "missing"
+        _say(f"  {state:7} {subject}: {problem or fine}")
+    if missing:
         raise typer.Exit(1)
 
 
@@ -310,7 +281,8 @@ def data(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from flatter_lib.publish import datasets
 
-        datasets.listing(out)
+        for line in datasets.listing():
+            _say(line)
 
 
 @data_app.command("get")
@@ -323,25 +295,17 @@ def data_get(
     datasets.get(name, out)
 
 
-def _given(pairs: list[str], files: list[Path]) -> dict[str, Any]:
-    """What was typed, and else what files say."""
-    from flatter_lib.publish import sources
-
-    kept, typed = dict[str, Any](), dict[str, Any]()
-    for file in files:
-        _add(kept, sources.given(file), f"--set {file}")
+def _typed(pairs: list[str]) -> dict[str, str]:
+    """What was typed after ``-p``."""
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise BookError(f"-p {pair}: write -p NAME=VALUE")
-        _add(typed, {name.strip(): value}, f"-p {pair}")
-    return kept | typed
-
-
-def _add(values: dict[str, Any], more: dict[str, Any], where: str) -> None:
-    if again := [name for name in more if name in values]:
-        raise BookError(f"{where}: {again[0]} is given twice: keep one")
-    values |= more
+        if name.strip() in found:
+            raise BookError(f"-p {pair}: {name.strip()} is given twice: keep one")
+        found[name.strip()] = value
+    return found
 
 
 def _differences(
@@ -366,20 +330,21 @@ def _holds(project: Project, chapter: Chapter, execution: Execution) -> bool:
     return not _differences(project, *published, execution)
 
 
-def _checked(project: Project, output: Path, force: bool) -> Path:
+def _checked(project: Project, chapter: Chapter, target: Path, force: bool) -> Path:
     """Where a run of one's own may go: a notebook, not one of the book's, and none that is there already."""
-    from flatter_lib.publish import execute
-
-    if output.suffix != ".ipynb":
-        raise BookError(f"--out {output}: an executed notebook's name ends in .ipynb")
-    if project.executed.resolve() in output.resolve().parents:
-        raise BookError(
-            f"--out {output}: book/chapters holds the published notebooks; choose another folder"
-        )
-    there = [path.name for path in execute.written(output) if path.is_file()]
+    if target.suffix != ".ipynb":
+        raise BookError(f"--out {target}: an executed notebook's name ends in .ipynb")
+    if project.executed.resolve() in target.resolve().parents:
+        raise BookError(f"--out {target}: book/chapters is for published notebooks; choose another")
+    there = [path.name for path in chapter.at(target).files if path.is_file()]
     if there and not force:
-        raise BookError(f"--out {output}: {there[0]} is there already; --force replaces it")
-    return output
+        raise BookError(f"--out {target}: {there[0]} is there already; --force replaces it")
+    return target
+
+
+def _watched() -> bool:
+    """Whether somebody looks: a run that `flatter book` starts has no terminal to be asked at."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _say(text: str) -> None:
@@ -392,18 +357,6 @@ def _need_data(needing: Iterable[Chapter]) -> None:
 
     for name in datasets.needed(needing):
         datasets.get(name, out)
-
-
-def _state_text(state: State) -> str:
-    from rich.markup import escape
-
-    if state.fresh:
-        return "[green]fresh[/]"
-    reasons = [*state.reasons, *state.unverified]
-    others = len(reasons) - _REASONS
-    more = f"; and {others} more" if others > 0 else ""
-    kind = "stale" if state.reasons else "unverified"
-    return f"[yellow]{kind}[/]: {escape('; '.join(reasons[:_REASONS]))}{more}"
 
 
 def _stop_if(problems: Sequence[object]) -> None:

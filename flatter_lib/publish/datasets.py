@@ -20,32 +20,25 @@ def needed(chapters: Iterable[Chapter]) -> list[str]:
     return list(dict.fromkeys(name for some in names for name in some))
 
 
-def statuses() -> Iterator[tuple[str, bool, str]]:
-    """Each data set's name, whether an intact copy is here, and where, or what is wrong."""
+def statuses() -> Iterator[tuple[data.Dataset, bool, str]]:
+    """Each data set, whether an intact copy is here, and where, or what is wrong."""
     for dataset in data.catalogue():
         status = data.status(dataset)
         if isinstance(status, data.Location):
             passed = "".join(f"; passed over: {line}" for line in status.passed_over)
-            yield dataset.name, True, f"{status.label}, in {status.folder}{passed}"
+            yield dataset, True, f"{status.label}, in {status.folder}{passed}"
         else:
-            yield dataset.name, False, str(status)
+            yield dataset, False, str(status)
 
 
-def listing(console: Console) -> None:
-    """Print the catalogue with where each data set was found."""
-    known = {dataset.name: dataset for dataset in data.catalogue()}
-    for name, here, text in statuses():
-        dataset = known[name]
-        lines = {
-            "what": f"{dataset.title}: {dataset.size}",
-            "licence": dataset.licence,
-            "found" if here else "not here": text,
-        }
-        console.print(name, style="bold")
-        for head, line in lines.items():
-            console.print(f"  {head:9} {line}", markup=False, soft_wrap=True)
-    root = f"data root: {data.data_root()} (set FLATTER_DATA for another)"
-    console.print(root, markup=False, soft_wrap=True)
+def listing() -> Iterator[str]:
+    """The catalogue with where each data set was found, as lines."""
+    for dataset, here, text in statuses():
+        yield dataset.name
+        yield f"  what      {dataset.title}: {dataset.size}"
+        yield f"  licence   {dataset.licence}"
+        yield f"  {'found   ' if here else 'not here'}  {text}"
+    yield f"data root: {data.data_root()} (set FLATTER_DATA for another)"
 
 
 def get(name: str, console: Console) -> None:
@@ -55,13 +48,15 @@ def get(name: str, console: Console) -> None:
         BookError: if there is none of that name.
         FailedError: if it is not here and could not be fetched.
     """
+
+    def say(line: str) -> None:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
     known = [dataset.name for dataset in data.catalogue()]
     if name not in known:
         raise BookError(f"no data set {name!r}; there are {', '.join(known)}")
     try:
-        found = data.get(
-            name, report=lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
-        )
+        found = data.get(name, report=say)
     except data.DataError as error:
         raise FailedError(str(error)) from error
-    console.print(f"  data: {name} ({found.label})", markup=False, soft_wrap=True)
+    say(f"data: {name} ({found.label})")

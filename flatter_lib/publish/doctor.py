@@ -5,61 +5,59 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
+from typing import NamedTuple
 
 from flatter_lib.publish import provenance
+from flatter_lib.publish.environment import kernel_problem
 from flatter_lib.publish.project import Project
 
 #: Free disk below which a new environment or a download may not fit, in GiB.
 ENOUGH_DISK = 2.0
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """One thing looked at.
 
     Attributes:
         subject: what was looked at.
-        state: ``ok``, ``note`` (the book works without it) or ``missing``.
-        text: what was found, and what to do if it is not ok.
+        problem: what is wrong and what to do; empty if nothing is.
+        fine: what is said if nothing is.
+        needed: whether the book does not work without it.
     """
 
     subject: str
-    state: str
-    text: str
+    problem: str
+    fine: str
+    needed: bool = True
 
 
 def examine(project: Project) -> Iterator[Diagnosis]:
     """Look at git, the packages and their versions, the kernel, data, disk and GPU."""
-
-    def looked_at(subject: str, problem: str, fine: str, state: str = "missing") -> Diagnosis:
-        return Diagnosis(subject, state if problem else "ok", problem or fine)
-
     clone = shutil.which("git") and (project.root / ".git").exists()
     problem = "" if clone else "no git, or no clone: pages cannot say which commit they come from"
-    yield looked_at("git", problem, "a clone, so that every run knows its commit", "note")
+    yield Diagnosis("git", problem, "a clone, so that every run knows its commit", needed=False)
     fine = "those that the book was tested with"
-    yield looked_at("versions", _other_versions(project), fine, "note")
+    yield Diagnosis("versions", _other_versions(project), fine, needed=False)
     absent = _absent()
-    yield looked_at("packages", absent, "all that the book and its checks need")
+    yield Diagnosis("packages", absent, "all that the book and its checks need")
     if not absent:
-        fine = "Jupyter's python3 is this environment's"
-        yield looked_at("kernel", provenance.kernel_problem(), fine)
+        yield Diagnosis("kernel", kernel_problem(), "Jupyter's python3 is this environment's")
         yield from _data(project)
     free = shutil.disk_usage(project.root).free / 2**30
-    problem = "" if free >= ENOUGH_DISK else f", less than {ENOUGH_DISK:g}: make room"
-    yield looked_at("disk", problem and f"{free:.1f} GiB free{problem}", f"{free:.0f} GiB free")
+    said = f"{free:.1f} GiB free"
+    problem = "" if free >= ENOUGH_DISK else f"{said}, less than {ENOUGH_DISK:g}: make room"
+    yield Diagnosis("disk", problem, said)
     problem = "" if shutil.which("nvidia-smi") else "none found: only `paper` profiles need one"
-    yield looked_at("GPU", problem, "there is one, as far as its driver's tools tell", "note")
+    yield Diagnosis("GPU", problem, "there is one, as far as its driver's tools tell", needed=False)
 
 
 def _other_versions(project: Project) -> str:
-    text = (project.root / "constraints.txt").read_text(encoding="utf-8")
+    pins = (project.root / "constraints.txt").read_text(encoding="utf-8")
     installed = provenance.installed()
     others = [
         f"{name} {installed[key]} (tested: {pin})"
-        for name, pin in re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.MULTILINE)
+        for name, pin in re.findall(r"^([\w.-]+)==(\S+)", pins, flags=re.MULTILINE)
         if (key := name.lower().replace("_", "-")) in installed
         and installed[key].split("+")[0] != pin
     ]
@@ -81,7 +79,7 @@ def _data(project: Project) -> Iterator[Diagnosis]:
     from flatter_lib.publish import datasets
 
     needed = datasets.needed(project.chapters())
-    for name, found, text in datasets.statuses():
-        state = "ok" if found else "missing" if name in needed else "note"
-        cure = "" if found else f"; flatter data get {name}"
-        yield Diagnosis(f"data, {name}", state, f"{text}{cure}")
+    for dataset, found, text in datasets.statuses():
+        name = dataset.name
+        problem = "" if found else f"{text}; flatter data get {name}"
+        yield Diagnosis(f"data, {name}", problem, text, needed=name in needed)

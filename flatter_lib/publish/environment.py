@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-THREAD_VARIABLES = (
+KERNEL_NAME = "python3"
+#: How many threads each numerical library gets.
+_THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -49,7 +52,7 @@ def environment(threads: int = 1, more: Mapping[str, str] | None = None) -> dict
     folder = Path(_folder().name)
     return {
         **{name: value for name, value in os.environ.items() if name not in _UNSET},
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **dict.fromkeys(_THREADS, str(threads)),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
@@ -77,6 +80,25 @@ def under(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def kernel_problem() -> str:
+    """What is wrong with the kernel that would run the chapters, in one line with its cure; empty if nothing is."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        command = Path(KernelSpecManager().get_kernel_spec(KERNEL_NAME).argv[0])
+    except NoSuchKernel:
+        return (
+            f"no Jupyter kernel {KERNEL_NAME!r} here: run `make book`, which sets up the environment, "
+            "or `python -m pip install ipykernel` in it"
+        )
+    if command.is_absolute() and command.parent.parent != Path(sys.prefix):
+        return (
+            f"the kernel {KERNEL_NAME!r} belongs to another environment ({command.parent.parent}): "
+            "unset JUPYTER_PATH, or remove that kernel with `jupyter kernelspec remove python3`"
+        )
+    return ""
 
 
 @functools.cache

@@ -9,7 +9,6 @@ or convicts. File times play no part; comments and docstrings of the library do 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from flatter_lib.publish.project import BookError, Chapter, Project
 PACKAGE = "flatter_lib"
 #: What it says of the module that draws: pictures are not compared.
 FIGURES = "`figures` changed"
-#: A line of IPython's own, which the parser does not know.
-_MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
+#: So many reasons are said.
+_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,16 @@ class State:
         """Whether the same words and values verify it: only the library changed, and not what draws the pictures."""
         return bool(self.unverified) and not self.reasons and FIGURES not in self.unverified
 
+    def __str__(self) -> str:
+        if self.fresh:
+            return "fresh"
+        every = [*self.reasons, *self.unverified]
+        more = [f"and {len(every) - _REASONS} more"] if len(every) > _REASONS else []
+        return f"{'stale' if self.reasons else 'unverified'}: {'; '.join(every[:_REASONS] + more)}"
+
 
 def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
-    """Hashes of all that the chapter's outputs and verdicts are computed from, and ``hash``, of them all.
+    """Hashes of all that the chapter's outputs and verdicts are computed from.
 
     Raises:
         BookError: if the source, its claims, or a library module that it uses, cannot be read.
@@ -66,7 +72,7 @@ def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
         raise BookError(f"{chapter.slug}: {error}") from None
     text = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in notebook.cells]
     names = notebook.metadata.get("flatter", {}).get("records", [])
-    found: dict[str, Any] = {
+    return {
         "code": digest([[cell.source, cell.metadata.get("tags", [])] for cell in cells]),
         "text": digest([notebook.metadata.get("flatter", {}), text]),
         "parameters": parameters,
@@ -75,32 +81,28 @@ def inputs(project: Project, chapter: Chapter) -> dict[str, Any]:
         "records": {name: evidence.digest(project.results / name) for name in sorted(names)},
         "claims": ledger.bands(project, chapter),
     }
-    return {"hash": digest(found), **found}
 
 
 def state(project: Project, chapter: Chapter) -> State:
     """Whether the chapter's twin is fresh, and if not, why."""
     if not chapter.twin.exists():
         return State(("never executed",))
-    stored = _stored(chapter)
-    if stored is None:
+    stored = provenance.stored(chapter).get("inputs")
+    parts = ("modules", "records", "claims")
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(p), dict) for p in parts):
         return State(("its provenance is missing or damaged",))
     if not chapter.values.exists():
         return State(("its published values are missing",))
     now = inputs(project, chapter)
-    if now["hash"] == stored.get("hash"):
-        return State()
     reasons = [
         f"its {part} changed" for part in ("code", "parameters") if now[part] != stored.get(part)
     ]
     reasons += _changed(stored["records"], now["records"])
     reasons += [f"the band of {said}" for said in _changed(stored["claims"], now["claims"])]
     unverified = tuple(_changed(stored["modules"], now["modules"]))
-    if reasons:
-        return State(tuple(reasons), unverified=unverified)
-    if now["text"] != stored.get("text"):
+    if not reasons and now["text"] != stored.get("text"):
         return State(("its text changed",), text_only=not unverified, unverified=unverified)
-    return State((), unverified=unverified) if unverified else State(("its provenance was edited",))
+    return State(tuple(reasons), unverified=unverified)
 
 
 def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
@@ -118,22 +120,14 @@ def modules(project: Project, code: Iterable[str]) -> dict[str, str]:
         raise BookError(f"{place}: not Python: {error.msg}") from None
 
 
-def _stored(chapter: Chapter) -> dict[str, Any] | None:
-    """The inputs that the twin was executed with, or None where the provenance does not say."""
-    stored = provenance.stored(chapter).get("inputs")
-    parts = ("modules", "records", "claims")
-    whole = isinstance(stored, dict) and all(isinstance(stored.get(part), dict) for part in parts)
-    return stored if whole else None
-
-
 def _cell(code: str) -> ast.Module:
     """A cell as Python; a cell that is none uses no module, and its kernel will say what is wrong with it."""
-    for text in (code, _MAGIC.sub(r"\1pass", code)):
-        try:
-            return ast.parse(text)
-        except SyntaxError:
-            continue
-    return ast.Module([], [])
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(str(TransformerManager().transform_cell(code)))
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

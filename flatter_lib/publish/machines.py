@@ -2,7 +2,7 @@
 
 Every numerical library chooses its kernels by what the processor can do, so that sums are taken in another order and
 elementary functions differ in their last bits. Each library has a switch of its own that makes it choose as on an older
-processor; here they are set together.
+processor; here they are set together. Only x86-64 has such switches in all of them.
 """
 
 from __future__ import annotations
@@ -45,21 +45,19 @@ def available() -> tuple[Variant, ...]:
         'native'
     """
     here = current()
-    lower = _LEVELS[: _LEVELS.index(here)] if here in _LEVELS else ()
-    lower = ("generic",) if here == "neon" else lower
     native = Variant("native", f"this machine as it is ({here})", here)
-    return (native, *(variant for variant in _older() if variant.isa in lower))
+    lower = _LEVELS[: _LEVELS.index(here)] if here in _LEVELS else ()
+    return (native, *(_older(isa) for isa in reversed(lower)))
 
 
 def current() -> str:
-    """What this process computes with: ``avx512``, ``avx2``, ``sse``, ``neon``, or the processor's family.
+    """What this process computes with: ``avx512``, ``avx2``, ``sse``, or the processor's family.
 
     Where PyTorch's own switch says less than the processor can do, that counts.
     """
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return "generic" if os.environ.get("NUMBA_CPU_NAME") == "generic" else "neon"
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return platform.machine().lower()
+    family = platform.machine().lower()
+    if family not in ("x86_64", "amd64"):
+        return family
     groups = _numpy()["found"]
     able = next((isa for isa in ("avx512", "avx2") if set(groups) & _GROUPS[isa]), "sse")
     asked = _ATEN.get(os.environ.get("ATEN_CPU_CAPABILITY", ""), able)
@@ -81,51 +79,30 @@ def other_than(published: str | None) -> Variant:
     return next((variant for variant in others if variant.isa != published), native)
 
 
-def _older() -> tuple[Variant, ...]:
-    return (
-        Variant(
-            "avx2",
-            "x86-64 with AVX2 and without AVX-512",
-            "avx2",
-            {
-                "ATEN_CPU_CAPABILITY": "avx2",
-                "MKL_CBWR": "AVX2",
-                "NPY_DISABLE_CPU_FEATURES": _dispatched(_PREFIX_OF_AVX512),
-                "NUMBA_CPU_FEATURES": "",  # else numba adds all that the processor has
-                "NUMBA_CPU_NAME": "haswell",
-                "ONEDNN_MAX_CPU_ISA": "AVX2",
-                "OPENBLAS_CORETYPE": "Haswell",
-            },
-        ),
-        Variant(
-            "sse",
-            "x86-64 without AVX and without fused multiply-add",
-            "sse",
-            {
-                "ATEN_CPU_CAPABILITY": "default",
-                # The C library's exp, sin and tanh have versions for FMA, which `math` and NumPy call.
-                "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4",
-                "MKL_CBWR": "COMPATIBLE",
-                "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
-                "NUMBA_CPU_FEATURES": "",
-                "NUMBA_CPU_NAME": "nehalem",
-                "ONEDNN_MAX_CPU_ISA": "SSE41",
-                "OPENBLAS_CORETYPE": "Nehalem",
-            },
-        ),
-        Variant(
-            "generic",
-            "64-bit ARM of the first generation",
-            "generic",
-            {
-                "ATEN_CPU_CAPABILITY": "default",
-                "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
-                "NUMBA_CPU_FEATURES": "",
-                "NUMBA_CPU_NAME": "generic",
-                "OPENBLAS_CORETYPE": "ARMV8",
-            },
-        ),
-    )
+def _older(isa: str) -> Variant:
+    if isa == "avx2":
+        variables = {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "MKL_CBWR": "AVX2",
+            "NPY_DISABLE_CPU_FEATURES": _dispatched(_PREFIX_OF_AVX512),
+            "NUMBA_CPU_FEATURES": "",  # else numba adds all that the processor has
+            "NUMBA_CPU_NAME": "haswell",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "OPENBLAS_CORETYPE": "Haswell",
+        }
+        return Variant(isa, "x86-64 with AVX2 and without AVX-512", isa, variables)
+    variables = {
+        "ATEN_CPU_CAPABILITY": "default",
+        # The C library's exp, sin and tanh have versions for FMA, which `math` and NumPy call.
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4",
+        "MKL_CBWR": "COMPATIBLE",
+        "NPY_DISABLE_CPU_FEATURES": _dispatched(("",)),
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CPU_NAME": "nehalem",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Nehalem",
+    }
+    return Variant(isa, "x86-64 without AVX and without fused multiply-add", isa, variables)
 
 
 def _dispatched(prefixes: tuple[str, ...]) -> str:

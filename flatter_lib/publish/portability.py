@@ -1,115 +1,110 @@
-"""Every chapter and the unit tests on every machine that this one can stand for, and the table of what came of it.
+"""Chapters and unit tests executed again as on another machine, and the table of what came of it on all of them.
 
-The machines are the instruction sets of :mod:`flatter_lib.publish.machines`. A chapter is executed on each with one
-thread and with two; one that loads data also with a copy of them that lies elsewhere.
+The machines are the instruction sets of :mod:`flatter_lib.publish.machines`. For the table a chapter is executed on
+each with one thread and with two; one that loads data also with a copy of them that lies elsewhere.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from rich.console import Console
 
 from flatter_lib import fingerprint, machine
 from flatter_lib.files import replace_json
-from flatter_lib.publish import datasets, freshness, machines, pool, rerun
+from flatter_lib.publish import commands, datasets, machines
+from flatter_lib.publish.commands import Command
+from flatter_lib.publish.environment import environment
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Chapter, Project
 from flatter_lib.vision import data
 
-THREADS = (1, 2)
+#: Seconds that a cell, the start of a kernel and one test may take on the slowest machine.
+CELL, START, TEST = 900, 120, 300
+#: Seconds for all that one command executes, on two cores.
+LIMIT = 7200
+UNIT_TESTS = "unit tests"
+_PROBLEM = re.compile(r"^Cell \d+: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A chapter, or the unit tests, on one machine.
+class Again:
+    """Chapters, or else the unit tests, on one machine.
 
     Attributes:
-        chapter: which chapter; None for the unit tests.
         variant: the instruction set.
+        chapters: which chapters; none for the unit tests.
         threads: how many threads each numerical library gets.
         copy: which copy of the data, in words; empty for what loads none.
-        environment: what makes it that copy.
+        variables: what makes it that copy.
     """
 
-    chapter: Chapter | None
     variant: Variant
+    chapters: Sequence[Chapter] = ()
     threads: int = 1
     copy: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """The chapter's name."""
-        return self.chapter.slug if self.chapter else "unit tests"
+    def command(self, project: Project, report: Path | None = None) -> Command:
+        """The command that executes them, in two processes, and compares.
+
+        Args:
+            project: the checkout.
+            report: where to write what came of each test or cell, as JUnit's XML.
+        """
+        # A worker that dies is not replaced: the others would wait for ever for the rest of its file.
+        options = ["-n", "2", "--dist", "loadfile", "--max-worker-restart=0", "-q", "-rfEs"]
+        options += [f"--junitxml={report}"] if report else []
+        if self.chapters:
+            options += ["-p", "flatter_lib.publish.hold", "-p", "no:cacheprovider", "--color=no"]
+            options += ["--nbval", "--nbval-current-env", "-o", "filterwarnings=default"]
+            options += [f"--nbval-cell-timeout={CELL}", f"--nbval-kernel-startup-timeout={START}"]
+            options += ["--rootdir", str(project.root), *(str(c.twin) for c in self.chapters)]
+        else:
+            # What does not even hear the signal of --timeout is ended with its process, and its place is shown.
+            options += [f"--timeout={TEST}", "-o", f"faulthandler_timeout={1.2 * TEST:g}"]
+            options += ["-o", "faulthandler_exit_on_timeout=true"]
+        settings = environment(self.threads, {**self.variant.environment, **self.variables})
+        command = [sys.executable, "-m", "pytest", *options]
+        return Command(self.label, command, project.root, LIMIT, settings)
 
     @property
     def label(self) -> str:
-        """What people call it, and its key in the store."""
+        """What people call it."""
+        what = f"{len(self.chapters)} chapters" if self.chapters else UNIT_TESTS
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return ", ".join(filter(None, (self.name, self.variant.name, threads, self.copy)))
-
-    def task(self, project: Project) -> pool.Task:
-        """The command that makes it."""
-        if self.chapter is None:
-            return rerun.unit(project, self.variant, workers=1, label=self.label)
-        return rerun.task(
-            project, self.chapter, self.variant, self.threads, self.environment, self.label
-        )
+        return ", ".join(filter(None, (what, self.variant.name, threads, self.copy)))
 
 
 def run(project: Project, console: Console) -> bool:
-    """Make the runs whose result is not known, two at a time, and write the table; whether all agree.
+    """Execute the unit tests and every chapter on every machine, and write the table after each; whether all agree.
 
-    Interrupted, it writes the table of those that were made.
-
-    A result is kept as soon as it is there, in ``_build/machines.json``. What agreed is not made again for as long as
-    the notebook, its values, the library modules and the records under it and this processor stay the same.
+    Stopped and started again it goes on: what agreed is kept in ``_build/machines``, and is not executed again for as
+    long as the library, the tests, the chapters, the records and this processor stay the same.
     """
-    store = project.build / "machines.json"
-    wanted = runs(project)
-    marks = {one.name: _mark(project, one.chapter) for one in wanted if one.threads == 1}
-    results = {
-        label: result
-        for label, result in _read(store).items()
-        if result["mark"] in marks.values() and not result["differs"]
-    }
-    left = {one.label: one for one in wanted if one.label not in results}
-    known = f", {len(wanted) - len(left)} of them known" if len(left) < len(wanted) else ""
-    console.print(f"  {len(wanted)} executions{known}", highlight=False)
-
-    def ended(outcome: pool.Outcome) -> None:
-        label = outcome.task.label
-        differs = rerun.findings(outcome)
-        for line in differs:
-            console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
-        results[label] = {
-            "mark": marks[left[label].name],
-            "seconds": round(outcome.seconds),
-            "differs": differs,
-        }
-        replace_json(store, results)
-
-    try:
-        pool.run_all([one.task(project) for one in left.values()], console, ended=ended)
-    finally:
-        made = [one for one in wanted if one.label in results]
-        rows = [
-            {
-                "name": one.name,
-                "isa": one.variant.isa,
-                "threads": one.threads,
-                "data": one.copy,
-                "differs": results[one.label]["differs"],
-                "seconds": results[one.label]["seconds"],
-            }
-            for one in made
-        ]
+    mark = _mark(project)
+    rows: list[dict[str, Any]] = []
+    for again in every(project):
+        report = project.build / "machines" / mark / f"{again.label}.xml"
+        if not report.exists() or any(row["differs"] for row in findings(report).values()):
+            report.unlink(missing_ok=True)
+            part = report.with_suffix(".part")  # an interrupted pytest, too, writes what it knows
+            commands.run([again.command(project, part)], console)
+            if part.exists():
+                part.replace(report)
+        found = findings(report) if report.exists() else {}
+        for name in [chapter.slug for chapter in again.chapters] or [UNIT_TESTS]:
+            row = found.get(name, {"seconds": 0.0, "differs": ["was not executed to its end"]})
+            row |= {"name": name, "isa": again.variant.isa, "threads": again.threads}
+            rows.append(row | {"data": again.copy})
         table = {
             "commit": fingerprint.commit(project.root),
             "processor": machine.model(),
@@ -117,31 +112,49 @@ def run(project: Project, console: Console) -> bool:
             "runs": rows,
         }
         replace_json(project.book / "machines.json", table)
-    return not any(results[one.label]["differs"] for one in wanted)
+    return not any(row["differs"] for row in rows)
 
 
-def runs(project: Project) -> list[Run]:
+def every(project: Project) -> Iterator[Again]:
     """The unit tests and every chapter, on every machine."""
-    found = [Run(None, variant) for variant in machines.available()]
+    by_copy: dict[tuple[str, str], list[Chapter]] = {}
     for chapter in project.chapters():
-        for copy, environment in _copies(project, chapter).items():
-            found += [
-                Run(chapter, variant, threads, copy, environment)
-                for variant in machines.available()
-                for threads in THREADS
-            ]
+        for copy, root in _copies(project, chapter).items():
+            by_copy.setdefault((copy, root), []).append(chapter)
+    for variant in machines.available():
+        yield Again(variant)
+        for (copy, root), chapters in by_copy.items():
+            variables = {"FLATTER_DATA": root} if root else {}
+            yield Again(variant, chapters, 1, copy, variables)
+            yield Again(variant, chapters, 2, copy, variables)
+
+
+def findings(report: Path) -> dict[str, dict[str, Any]]:
+    """What a JUnit report says of each chapter, or of the unit tests: ``seconds``, and what ``differs`` in lines."""
+    found: dict[str, dict[str, Any]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        stem, notebook, _ = case.get("classname", "").rpartition(".ipynb")
+        name = stem.rpartition(".")[2] if notebook else UNIT_TESTS
+        row = found.setdefault(name, {"seconds": 0.0, "differs": []})
+        row["seconds"] = round(row["seconds"] + float(case.get("time", 0)), 1)
+        said = [
+            each.get("value") for each in case.iter("property") if each.get("name") == "differs"
+        ]
+        for problem in (*case.iter("failure"), *case.iter("error")):
+            cell = _PROBLEM.search(problem.text or "")
+            said = said or [cell[1] if cell else problem.get("message", "").partition("\n")[0]]
+        row["differs"] += [f"{case.get('name')}: {line}" for line in said]
     return found
 
 
-def _copies(project: Project, chapter: Chapter) -> dict[str, dict[str, str]]:
-    """Copies of the data that a chapter loads, by what they are called, each with the variables that choose it."""
+def _copies(project: Project, chapter: Chapter) -> dict[str, str]:
+    """Copies of the data that a chapter loads, in words, each with its data root; empty is the usual one."""
     names = datasets.needed([chapter])
     if not names:
-        return {"": {}}
+        return {"": ""}
     root = project.build / "machines-data"
     moved = [_move(name, root) for name in names]
-    found = {"data as found": dict[str, str]()}
-    return found | ({"data elsewhere": {"FLATTER_DATA": str(root)}} if all(moved) else {})
+    return {"data as found": ""} | ({"data elsewhere": str(root)} if all(moved) else {})
 
 
 def _move(name: str, root: Path) -> bool:
@@ -159,23 +172,11 @@ def _move(name: str, root: Path) -> bool:
     return False
 
 
-def _mark(project: Project, chapter: Chapter | None) -> str:
-    """A hash of all that the result of a run follows from."""
-    used: list[Any] = []
-    if chapter:
-        paths = [chapter.twin, chapter.values]
-        inputs = freshness.inputs(project, chapter)
-        used = [chapter.slug, inputs["modules"], inputs["records"]]
-    else:
-        folders = (project.library, project.root / "tests")
-        paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    texts = [path.read_text(encoding="utf-8") for path in paths]
-    return fingerprint.digest([texts, used, machine.model()])
-
-
-def _read(store: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(store.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _mark(project: Project) -> str:
+    """A hash of all that the results follow from."""
+    found = hashlib.sha256(machine.model().encode())
+    for folder in (project.library, project.root / "tests", project.executed, project.results):
+        for path in sorted(folder.rglob("*.*")):
+            if path.suffix in (".py", ".ipynb", ".json", ".jsonl"):
+                found.update(f"{path}".encode() + path.read_bytes())
+    return found.hexdigest()[:16]

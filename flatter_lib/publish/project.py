@@ -43,6 +43,15 @@ class Chapter:
         return self.twin.with_suffix(".values.json")
 
     @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """All that an execution leaves: the twin, its values and its provenance."""
+        return self.twin, self.values, self.provenance
+
+    def at(self, twin: Path) -> Chapter:
+        """The chapter with its executed twin elsewhere: a run of one's own."""
+        return Chapter(self.slug, self.source, twin)
+
+    @property
     def title(self) -> str:
         """The first heading of the source, or the slug where there is none."""
         lines = self.source.read_text(encoding="utf-8").splitlines() if self.source.exists() else []

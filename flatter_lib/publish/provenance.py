@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import platform
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,17 +14,8 @@ from flatter_lib.fingerprint import git
 from flatter_lib.publish import machines
 from flatter_lib.publish.project import Chapter, Project
 
-PACKAGES = (
-    "flatter-lib",
-    "numpy",
-    "scipy",
-    "numba",
-    "torch",
-    "torchvision",
-    "matplotlib",
-    "papermill",
-)
-KERNEL_NAME = "python3"
+#: Packages whose versions a page names.
+PACKAGES = ("flatter-lib", "numpy", "scipy", "numba", "torch", "torchvision", "matplotlib", "papermill")  # fmt: skip
 
 
 def describe(
@@ -46,9 +34,7 @@ def describe(
         parameters: every parameter with the value it had.
         seconds: how long it ran, with one thread for each numerical library.
     """
-    found = installed()
-    versions = {name: found[name] for name in PACKAGES if name in found}
-    commit, modified = _commit(project.root, _computed_from(project, chapter, inputs))
+    commit, modified = _commit(project, chapter, inputs)
     return {
         "inputs": dict(inputs),
         "parameters": dict(parameters),
@@ -56,12 +42,32 @@ def describe(
         "executed": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit,
         "modified": modified,
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": machine.versions(PACKAGES),
         "device": str(parameters.get("device", "cpu")),
         "machine": machine.describe(),
         "isa": machines.current(),
         "threads": 1,
     }
+
+
+def stored(chapter: Chapter) -> dict[str, Any]:
+    """The provenance beside a chapter's twin; empty where there is none that can be read."""
+    return read(chapter.provenance)
+
+
+def seconds(chapter: Chapter) -> float:
+    """How long the chapter took when it was last executed; 0 if that is not known."""
+    found = stored(chapter).get("seconds")
+    return found if isinstance(found, float) else 0.0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a file of JSON holds by name; empty where it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def installed() -> dict[str, str]:
@@ -70,52 +76,13 @@ def installed() -> dict[str, str]:
     return {d.name.lower().replace("_", "-"): d.version for d in found if d.name}
 
 
-def stored(chapter: Chapter) -> dict[str, Any]:
-    """The provenance beside a chapter's twin; empty where there is none that can be read."""
-    try:
-        found = json.loads(chapter.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def last_seconds(chapter: Chapter) -> float | None:
-    """How long the chapter took when it was last executed, if that is known."""
-    seconds = stored(chapter).get("seconds")
-    return seconds if isinstance(seconds, float) and math.isfinite(seconds) else None
-
-
-def _computed_from(project: Project, chapter: Chapter, inputs: Mapping[str, Any]) -> list[Path]:
-    """The files whose content an execution depends on: its source, its records, and the modules that it uses."""
-    modules = [project.root.joinpath(*name.split(".")) for name in inputs.get("modules", ())]
-    files = [file for path in modules for file in (path.with_suffix(".py"), path / "__init__.py")]
-    return [chapter.source, *files, *(project.results / name for name in inputs.get("records", ()))]
-
-
-def _commit(root: Path, files: list[Path]) -> tuple[str, bool]:
-    """The commit that a checkout is at, and whether any of these files is not as committed there."""
-    head = git(root, "rev-parse", "HEAD")
+def _commit(project: Project, chapter: Chapter, inputs: Mapping[str, Any]) -> tuple[str, bool]:
+    """The commit that a checkout is at, and whether what an execution depends on is not as committed there."""
+    head = git(project.root, "rev-parse", "HEAD")
     if not head:
         return "not under version control", False
+    modules = [project.root.joinpath(*name.split(".")) for name in inputs.get("modules", ())]
+    files = [file for path in modules for file in (path.with_suffix(".py"), path / "__init__.py")]
+    files += [chapter.source, *(project.results / name for name in inputs.get("records", ()))]
     status = ["status", "--porcelain", "--untracked-files=all", "--", *map(str, files)]
-    return head, bool(git(root, *status))
-
-
-def kernel_problem() -> str:
-    """What is wrong with the kernel that would run the chapters, in one line with its cure; empty if nothing is."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
-    cure = (
-        "run `make book`, which sets up the environment, or `python -m pip install ipykernel` in it"
-    )
-    try:
-        spec = KernelSpecManager().get_kernel_spec(KERNEL_NAME)
-    except NoSuchKernel:
-        return f"no Jupyter kernel {KERNEL_NAME!r} here: {cure}"
-    command = Path(spec.argv[0])
-    if command.is_absolute() and command.parent.parent != Path(sys.prefix):
-        return (
-            f"the kernel {KERNEL_NAME!r} belongs to another environment ({command.parent.parent}): "
-            "unset JUPYTER_PATH, or remove that kernel with `jupyter kernelspec remove python3`"
-        )
-    return ""
+    return head, bool(git(project.root, *status))

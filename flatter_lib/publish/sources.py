@@ -7,7 +7,6 @@ import io
 import itertools
 import math
 import re
-import textwrap
 import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,14 +25,10 @@ from flatter_lib.publish.project import BookError, Chapter
 #: What a code cell is marked with in a source.
 LEXER = "ipython3"
 _TRUTH = {"true": True, "false": False}
-#: How a number is written: in decimal, without a leading zero, which other readers take for base eight.
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-#: What else YAML may take for something other than a text without surprising anybody.
-_PLAIN = re.compile(rf"({_FLOAT.pattern}|true|false|null|~|)", re.IGNORECASE)
-_NOTES = {"int": " (in decimal, no leading zero)", "float": " (finite, in decimal)"}
-#: Longer defaults are cut in a list of parameters.
-_SHOWN = 40
+#: What YAML may take for something other than a text without surprising anybody.
+_PLAIN = re.compile(
+    r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|true|false|null|~|", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +55,9 @@ class Parameter:
         """
         try:
             return _convert(self.kind, value)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, yaml.YAMLError):
+        except (ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
             raise BookError(
                 f"{self.name}={value}: {self.name} takes a value of type {self.kind}, like {self.default!r}"
-                f"{_NOTES.get(re.sub(r'list.|]', '', self.kind), '')}"
             ) from None
 
 
@@ -76,18 +70,16 @@ def read(chapter: Chapter) -> NotebookNode:
     """
     try:
         text = chapter.source.read_text(encoding="utf-8")
-        if problem := next(_odd_front_matter(_front_matter(text)), ""):
-            raise BookError(f"{chapter.slug}: front matter: {problem}")
-        return jupytext.reads(text, fmt="md:myst")
-    except BookError:
-        raise
-    except FileNotFoundError:
-        raise BookError(
-            f"{chapter.slug}: its source book/source/{chapter.slug}.md is missing"
-        ) from None
+        notebook = jupytext.reads(text, fmt="md:myst")
+        _, _, front_matter = text.partition("---\n")
+        yaml_of_it = front_matter.partition("\n---")[0] if text.startswith("---") else ""
+        problem = next(surprises(yaml.compose(yaml_of_it, yaml.SafeLoader)), "")
     except Exception as error:
         said = " ".join(str(error).split())
         raise BookError(f"{chapter.slug}: its source is not a MyST notebook: {said}") from error
+    if problem := problem or _odd(notebook.metadata.get("flatter", {})):
+        raise BookError(f"{chapter.slug}: front matter: {problem}")
+    return notebook
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -129,17 +121,28 @@ def settings(
     values: dict[str, Any] = {**profiles[profile], **(given or {})}
     for name in values:
         if name not in known:
-            near = [str(known[match]) for match in get_close_matches(name, known, n=1)]
-            hint = f"; did you mean `{near[0]}`?" if near else "."
-            brief = (
-                textwrap.shorten(f"{p.name}: {p.kind} = {p.default!r}", _SHOWN + len(p.name))
-                for p in known.values()
-            )
-            every = "; ".join(brief) or "none"
-            listing = textwrap.fill(every, 100, initial_indent="  ", subsequent_indent="  ")
-            raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:\n{listing}")
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean `{known[near[0]]}`?" if near else "."
+            every = "".join(f"\n  {parameter}" for parameter in known.values()) or "\n  none"
+            raise BookError(f"no parameter {name!r}{hint} The chapter's parameters:{every}")
     converted = {name: known[name].convert(value) for name, value in values.items()}
     return {name: value for name, value in converted.items() if value != known[name].default}
+
+
+def given(file: Path) -> dict[str, Any]:
+    """The parameters in a YAML file, each a text or lists of texts, as if typed: what they mean, their types say.
+
+    Raises:
+        BookError: if it cannot be read, or is no list of names with values.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise BookError(f"--set {file}: cannot be read as YAML: {said}") from None
+    if not isinstance(content, dict):
+        raise BookError(f"--set {file}: write one `name: value` a line")
+    return {str(name): value for name, value in content.items()}
 
 
 def tidy(text: str) -> str:
@@ -156,61 +159,6 @@ def tidy(text: str) -> str:
     return str(notebook_to_myst(notebook, default_lexer=LEXER))
 
 
-def _ordered(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _ordered(value[name]) for name in sorted(value)}
-    if isinstance(value, list):
-        return [_ordered(item) for item in value]
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def given(file: Path) -> dict[str, Any]:
-    """The parameters in a YAML file, each a text or lists of texts, as if typed: what they mean, their types say.
-
-    Raises:
-        BookError: if it cannot be read, or is no list of names with values.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = yaml.load(text, yaml.BaseLoader)
-        problem = next(surprises(yaml.compose(text, yaml.BaseLoader)), "")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise BookError(
-            f"--set {file}: cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(content, dict):
-        raise BookError(f"--set {file}: write one `name: value` a line")
-    if problem:
-        raise BookError(f"--set {file}: {problem}")
-    return {str(name): value for name, value in content.items()}
-
-
-def _front_matter(text: str) -> str:
-    """What stands between the first two lines ``---``, if the text begins with one."""
-    found = re.match(r"---[ \t]*\n(.*?)^---[ \t]*$", text, re.DOTALL | re.MULTILINE)
-    return found[1] if found else ""
-
-
-def _odd_front_matter(text: str) -> Iterator[str]:
-    """What a front matter may not be, each in a line; see CONTRIBUTING.md for what it may."""
-    content = yaml.safe_load(text) or {}
-    if not isinstance(content, dict):
-        yield "write `name: value` lines between the two `---`"
-        return
-    ours = content.get("flatter", {})
-    if not isinstance(ours, dict):
-        yield f"`flatter: {ours}`: write `profiles:`, `data:` or `records:` below it"
-        return
-    for name in ("data", "records"):
-        names = ours.get(name, [])
-        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
-            yield f"`{name}: {names}`: write a list of names in brackets"
-    profiles = ours.get("profiles", {})
-    if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
-        yield f"`profiles: {profiles}`: write each as `smoke: {{name: value}}`"
-    yield from surprises(yaml.compose(text, yaml.SafeLoader))
-
-
 def surprises(node: yaml.Node | None) -> Iterator[str]:
     """What YAML takes for something else than it looks like: ``010``, ``1:30``, ``yes``, a name given twice."""
     if isinstance(node, yaml.MappingNode):
@@ -225,39 +173,52 @@ def surprises(node: yaml.Node | None) -> Iterator[str]:
         yield f"`{node.value}` would be read as {meant!r}: write numbers in decimal, finite, and quote a text"
 
 
-def _declared(source: str) -> list[Parameter]:
+def _odd(ours: Any) -> str:
+    """What ``flatter:`` in a front matter may not be; see CONTRIBUTING.md for what it may."""
+    if not isinstance(ours, dict):
+        return f"`flatter: {ours}`: write `profiles:`, `data:` or `records:` below it"
+    for name in ("data", "records"):
+        names = ours.get(name, [])
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            return f"`{name}: {names}`: write a list of names in brackets"
+    profiles = ours.get("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
+        return f"`profiles: {profiles}`: write each as `smoke: {{name: value}}`"
+    return ""
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _declared(source: str) -> Iterator[Parameter]:
+    wanted = "write `name: type = literal  # help`"
     try:
         body = ast.parse(source).body
     except SyntaxError as error:
-        raise BookError(
-            f"parameters cell, line {error.lineno}: not Python: {error.msg}; write `name: type = literal  # help`"
-        ) from None
+        what = f"not Python: {error.msg}; {wanted}"
+        raise BookError(f"parameters cell, line {error.lineno}: {what}") from None
     comments = {
         token.start[0]: token.string.lstrip("# ").strip()
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    found = []
     for node in body:
-        if (
-            not isinstance(node, ast.AnnAssign)
-            or not isinstance(node.target, ast.Name)
-            or not node.value
-        ):
-            raise BookError(
-                f"parameters cell, line {node.lineno}: write `name: type = literal  # help`"
-            )
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            raise BookError(f"parameters cell, line {node.lineno}: {wanted}")
         quoted = node.annotation.value if isinstance(node.annotation, ast.Constant) else None
         kind = quoted if isinstance(quoted, str) else ast.unparse(node.annotation)
         try:
-            default = _convert(kind, ast.literal_eval(node.value))
-        except (ValueError, TypeError, KeyError):
+            default = _convert(kind, ast.literal_eval(node.value or ""))
+        except (ValueError, TypeError, KeyError, SyntaxError):
             raise BookError(
-                f"parameters cell: {node.target.id} is not a literal of type {kind}"
+                f"parameters cell, line {node.lineno}: {node.target.id} is not a literal of type {kind}"
             ) from None
-        note = comments.get(node.end_lineno or 0, "")
-        found.append(Parameter(node.target.id, kind, default, note))
-    return found
+        yield Parameter(node.target.id, kind, default, comments.get(node.end_lineno or 0, ""))
 
 
 def _convert(kind: str, value: Any) -> Any:
@@ -268,12 +229,12 @@ def _convert(kind: str, value: Any) -> Any:
         return [_convert(kind[5:-1], item) for item in items]
     if kind == "str" and isinstance(value, str):
         return value
-    if kind == "bool":
-        return value if isinstance(value, bool) else _TRUTH[str(value).strip().lower()]
-    # A number is judged as it is written, whoever wrote it.
+    # A number is judged as it is written, whoever wrote it: no truth value is one.
     written = str(value).strip()
-    if kind == "int" and _INT.fullmatch(written):
+    if kind == "bool":
+        return _TRUTH[written.lower()]
+    if kind == "int":
         return int(written)
-    if kind == "float" and _FLOAT.fullmatch(written) and math.isfinite(float(written)):
+    if kind == "float" and math.isfinite(float(written)):
         return float(written)
     raise ValueError(kind)

@@ -24,21 +24,19 @@ from flatter_lib.publish.extension import (
     typography,
 )
 
-PARTS = (
-    claim_links,
-    evidence_tables,
-    execution_record,
-    leftovers,
-    ledger_table,
-    mathjax,
-    prose,
-    repository,
-    typography,
-)
-
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with a Sphinx application."""
-    for part in PARTS:
+    for part in (
+        claim_links,
+        evidence_tables,
+        execution_record,
+        leftovers,
+        ledger_table,
+        mathjax,
+        prose,
+        repository,
+        typography,
+    ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

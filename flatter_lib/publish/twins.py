@@ -24,8 +24,12 @@ from flatter_lib.values import IN_DISTRIBUTION, Value, differences, written
 
 #: Cell metadata that only says how or when a cell was run.
 RUN_METADATA = ("execution", "papermill")
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-LANGUAGE = {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"}
+#: What every twin says of its kernel and language, whoever's made it.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"},
+    "jupytext": {"default_lexer": sources.LEXER},
+}
 CLAIM = "claim "
 
 #: The values of a chapter by their names: ``fig-x: column``, ``claim id``, a glued name, ``line of CELL, 1``.
@@ -72,20 +76,15 @@ def published_values(chapter: Chapter) -> Values:
 def clean(executed: NotebookNode) -> tuple[NotebookNode, Values]:
     """The notebook without marks of its run, and its values."""
     twin = copy.deepcopy(executed)
-    metadata = {
-        "kernelspec": dict(KERNEL),
-        "language_info": dict(LANGUAGE),
-        "jupytext": {"default_lexer": sources.LEXER},
-    }
-    if "flatter" in executed.metadata:
-        metadata["flatter"] = copy.deepcopy(dict(executed.metadata["flatter"]))
-    twin.metadata = nbformat.from_dict(metadata)
+    ours = {name: value for name, value in executed.metadata.items() if name == "flatter"}
+    twin.metadata = nbformat.from_dict(copy.deepcopy(METADATA | ours))
     twin.nbformat, twin.nbformat_minor = 4, 5
     values: Values = {}
     seen: Counter[str] = Counter()
     count = 0
     for cell in twin.cells:
-        cell.metadata = nbformat.from_dict(kept_metadata(cell))
+        for name in RUN_METADATA if cell.metadata.get("tags") else (*RUN_METADATA, "tags"):
+            cell.metadata.pop(name, None)
         cell.id = _stable_id(cell, seen)
         if cell.cell_type != "code":
             continue
@@ -131,16 +130,6 @@ def claims_of(cell: NotebookNode) -> list[str]:
 def figure_name(cell: NotebookNode) -> str:
     """The name that a cell's metadata gives its figure (``mystnb: figure: name``), or an empty text."""
     return str(cell.metadata.get("mystnb", {}).get("figure", {}).get("name", ""))
-
-
-def kept_metadata(cell: NotebookNode) -> dict[str, Any]:
-    """A cell's metadata without what only says how or when it was run."""
-    kept = {
-        k: v
-        for k, v in cell.metadata.items()
-        if k not in RUN_METADATA and not (k == "tags" and not v)
-    }
-    return copy.deepcopy(kept)
 
 
 def _taken(cell: NotebookNode, others: Values) -> Values:

@@ -50,67 +50,48 @@ def test_a_row_whose_verdict_turns_differs(
     assert all(line in text for line, text in zip(lines, found, strict=True))
 
 
-def cell(*outputs: NotebookNode, name: str = "") -> NotebookNode:
-    metadata = {"mystnb": {"figure": {"name": name}}} if name else {}
-    return new_code_cell("f()", outputs=list(outputs), metadata=metadata)
-
-
 def said(text: str) -> NotebookNode:
     return new_output("stream", name="stdout", text=text)
 
 
-def data(**kinds: str) -> NotebookNode:
-    return new_output("display_data", {k.replace("__", "/"): v for k, v in kinds.items()})
+def data(mark: object = None, **kinds: str) -> NotebookNode:
+    shown = {kind.replace("__", "/"): text for kind, text in kinds.items()}
+    return new_output("display_data", shown, metadata={"flatter": mark} if mark else {})
 
 
 def differences(old: list[NotebookNode], new: list[NotebookNode]) -> list[str]:
-    return [*text_differences(new_notebook(cells=old), new_notebook(cells=new))]
-
-
-def test_texts_are_compared_cell_by_cell() -> None:
-    same = cell(said("one\ntwo\n"))
-    text = new_markdown_cell("Words.")
-    assert differences([same, cell(said("a\nb\n"))], [text, same, cell(said("a\nc\n"))]) == [
-        "--- cell 2, published",
-        "+++ cell 2, now",
-        "@@ -1,2 +1,2 @@",
-        " a",
-        "-b",
-        "+c",
+    """Between two notebooks with a text and a cell for each of these outputs."""
+    cells = [
+        [new_markdown_cell(f"{len(some)}"), *(new_code_cell("f()", outputs=[o]) for o in some)]
+        for some in (old, new)
     ]
-    assert differences([same], [same]) == []
+    return [*text_differences(*(new_notebook(cells=some) for some in cells))]
+
+
+@pytest.mark.parametrize("kind", ["image__svg+xml", "image__png"])
+def test_pictures_play_no_part(kind: str) -> None:
+    old, new = (data(**{kind: picture, "text__plain": "<figure>"}) for picture in "ab")
+    assert differences([old], [new]) == []
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("old", "new", "lines"),
     [
-        "image__svg+xml",
-        "image__png",
+        (said("one\ntwo\n"), said("one\nto\n"), [" one", "-two", "+to"]),
+        (said(""), new_output("error", ename="ValueError", evalue="no"), ["+ValueError: no"]),
+        (data(text__html="<b>"), data(text__html="<i>"), ["-<b>", "+<i>"]),
+        (said(""), new_output("execute_result", {"text/plain": "3"}), ["+3"]),
+        (data({"values": []}, text__plain="1"), data({"values": [3]}, text__plain="2"), ["-1", "+2"]),
     ],
-)
-def test_pictures_play_no_part(kind: str) -> None:
-    old, new = ({kind: picture, "text__plain": "<figure>"} for picture in "ab")
-    assert differences([cell(data(**old))], [cell(data(**new))]) == []
-    new["text__plain"] = "<another>"
-    assert "+<another>" in differences([cell(data(**old))], [cell(data(**new))])
-
-
-def test_every_other_kind_of_output_is_compared() -> None:
-    error = new_output("error", ename="ValueError", evalue="no", traceback=[])
-    assert "+ValueError: no" in differences([cell()], [cell(error)])
-    assert "-<b>" in differences([cell(data(text__html="<b>"))], [cell(data(text__html="<i>"))])
-    result = new_output("execute_result", {"text/plain": "3"}, execution_count=1)
-    assert "+3" in differences([cell()], [cell(result)])
-
-
-@pytest.mark.parametrize("mark", [{}, {"values": []}, {"role": "line", "values": [3]}])
-def test_a_mark_without_values_hides_no_output(mark: dict[str, object]) -> None:
-    old, new = (data(text__plain=text) for text in ("one", "two"))
-    old.metadata.flatter = new.metadata.flatter = mark
-    assert "+two" in differences([cell(old)], [cell(new)])
+)  # fmt: skip
+def test_words_of_every_kind_are_compared_cell_by_cell(
+    old: NotebookNode, new: NotebookNode, lines: list[str]
+) -> None:
+    head, names, place, *rest = differences([said("same"), old], [said("same"), new])
+    assert (head, names, place[:2]) == ("--- cell 2, published", "+++ cell 2, now", "@@")
+    assert rest == lines
+    assert differences([old], [old]) == []
 
 
 def test_another_number_of_cells_is_said() -> None:
-    found = differences([cell(said("a")), cell()], [cell(said("b"))])
-    assert found[0] == "2 code cells published, 1 now"
-    assert "+b" in found
+    assert differences([said("a"), said("")], [said("a")]) == ["2 code cells published, 1 now"]

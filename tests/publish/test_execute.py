@@ -9,17 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from flatter_lib.publish import execute, freshness, provenance, sources, twins
-from flatter_lib.publish.environment import under
-from flatter_lib.publish.execute import ChapterError, Execution
-from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
+from flatter_lib.publish import execute, freshness, sources, twins
+from flatter_lib.publish.execute import Execution
+from flatter_lib.publish.project import Chapter, FailedError, Project
 
 #: How long a kernel may take to start on a busy machine, in seconds.
 PATIENCE = 120
@@ -29,8 +27,7 @@ SHORT = """\
 
 ```{{code-cell}} ipython3
 import os
-names = ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONHASHSEED", "NO_COLOR"]
-print([os.environ[name] for name in names], os.getcwd() == os.path.realpath("../chapters"))
+print(os.getcwd() == os.path.realpath("../chapters"))
 ```
 
 ```{{code-cell}} ipython3
@@ -56,15 +53,13 @@ def shorten(chapter: Chapter, cell: str) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_an_execution_holds_outputs_numbers_and_claims(shelf: tuple[Project, Execution]) -> None:
-    _, execution = shelf
+def test_an_execution_holds_outputs_numbers_and_claims_and_is_published(
+    shelf: tuple[Project, Execution],
+) -> None:
+    project, execution = shelf
     _, _, figure, last = sources.code_cells(execution.twin)
     (picture,) = figure.outputs
     assert picture.data["image/svg+xml"].startswith("<?xml")
@@ -81,23 +76,19 @@ def test_an_execution_holds_outputs_numbers_and_claims(shelf: tuple[Project, Exe
     assert twins.claims_of(last) == ["toy"]
     assert printed.text == "runs 8\nthreads 1\n"
     nbformat.validate(execution.twin)
-
-
-def test_publishing_writes_the_twin_its_numbers_and_its_provenance(
-    shelf: tuple[Project, Execution],
-) -> None:
-    project, execution = shelf
     chapter = project.chapter("toy")
     assert nbformat.read(chapter.twin, as_version=4) == execution.twin
     assert json.loads(chapter.values.read_text()) == execution.values
-    assert json.loads(chapter.provenance.read_text()) == execution.provenance
-    assert {path.name for path in project.executed.iterdir()} == {
-        "toy.ipynb",
-        "toy.values.json",
-        "toy.provenance.json",
-    }
+    assert {*project.executed.iterdir()} == {*chapter.files}
     assert not project.build.exists()
-    assert provenance.last_seconds(chapter) == execution.provenance["seconds"]
+
+
+def test_two_executions_differ_in_nothing(shelf: tuple[Project, Execution]) -> None:
+    project, first = shelf
+    second = execute.execute(project, project.chapter("toy"))
+    assert nbformat.writes(second.twin) == nbformat.writes(first.twin)
+    assert second.values == first.values
+    assert second.provenance["inputs"] == first.provenance["inputs"]
 
 
 @pytest.mark.parametrize(
@@ -110,107 +101,26 @@ def test_publishing_writes_the_twin_its_numbers_and_its_provenance(
     ],
 )  # fmt: skip
 def test_a_chapter_that_fails_is_kept_aside_and_its_twin_untouched(
-    published: Project, monkeypatch: pytest.MonkeyPatch, cell: str, said: str
+    published: Project, cell: str, said: str
 ) -> None:
     chapter = published.chapter("toy")
     shorten(chapter, cell)
-    before = contents(published.root)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    environment = dict(os.environ)
-    with pytest.raises(ChapterError) as failed:
+    before, environment = contents(published.root), dict(os.environ)
+    with pytest.raises(FailedError) as failed:
         execute.execute(published, chapter)
     message = str(failed.value)
     assert message.startswith(f"toy: cell 2 (`{cell[:70]}`) {said}")
     assert "kept as _build/failed/toy.ipynb, the published twin is untouched" in message
     assert "\n" not in message
-    assert isinstance(failed.value, FailedError)
     # Nothing else was written, and this process's own environment is as it was.
     after = contents(published.root)
     kept = nbformat.reads(after.pop("_build/failed/toy.ipynb").decode(), as_version=4)
     assert after == before
     assert dict(os.environ) == environment
-    # What ran before is in what is kept: the kernel had one thread whatever the shell says, in the twins' folder.
+    # What ran before is in what is kept, and ran in the twins' folder.
     texts = [output.get("text") for c in sources.code_cells(kept) for output in c.outputs]
-    assert "['1', '1', '0', '1'] True\n" in texts
+    assert "True\n" in texts
     assert "never\n" not in texts
-
-
-def test_a_kernel_of_another_environment_runs_nothing(
-    project: Project, toy: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    argv = ["/opt/theirs/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({"argv": argv, "display_name": "Theirs", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    before = contents(project.root)
-    with pytest.raises(
-        BookError, match=r"belongs to another environment .*unset JUPYTER_PATH"
-    ) as refused:
-        execute.execute(project, toy)
-    assert not isinstance(refused.value, FailedError)
-    assert contents(project.root) == before
-
-
-def test_a_kernel_that_dies_at_its_start_is_said_in_one_line(
-    project: Project, toy: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit(3)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(BookError, match=r"^toy: it could not be executed: Kernel died .*doctor\)$"):
-        execute.execute(project, toy)
-    assert not toy.twin.exists()
-
-
-@pytest.mark.parametrize("moment", [0.0, 0.3])
-def test_an_interrupt_in_the_first_second_is_one_line(
-    published: Project, temporary: Path, moment: float
-) -> None:
-    with flatter(published, "run", "toy", "-p", "runs=3", folder=temporary) as process:
-        while not interrupts_itself(process.pid):
-            time.sleep(0.001)
-        time.sleep(moment)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=PATIENCE)
-    assert said == ("", "flatter: interrupted; nothing half-written is left\n")
-    assert process.returncode == 130
-
-
-def interrupts_itself(pid: int) -> bool:
-    """Whether a process has its own way with SIGTERM: that is, whether the command has begun."""
-    (caught,) = [
-        line.split()[1]
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("SigCgt")
-    ]
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def test_the_environment_comes_back_whatever_happens() -> None:
-    before = dict(os.environ)
-
-    def interrupted() -> None:
-        with under({"OMP_NUM_THREADS": "3"}):
-            assert dict(os.environ) == {"OMP_NUM_THREADS": "3"}
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert dict(os.environ) == before
-
-
-def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen[str]:
-    """The command line in a process of its own, with a folder of its own for what is temporary."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "flatter_lib", *arguments],
-        cwd=project.book,
-        env=os.environ
-        | {"TMPDIR": str(folder), "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kolkata", "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.fixture
@@ -218,6 +128,18 @@ def temporary(tmp_path: Path) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
+
+
+def flatter(project: Project, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with a folder of its own for what is temporary."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flatter_lib", *arguments],
+        cwd=project.book,
+        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_a_run_of_ones_own_never_touches_the_published_twin(
@@ -229,7 +151,6 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     with flatter(published, "run", "toy", *given, folder=temporary) as process:
         said, complained = process.communicate(timeout=PATIENCE)
     assert (process.returncode, complained) == (0, "")
-    assert said.startswith("toy: executed in ")
     assert str(target) in said
     assert contents(published.root) == before
     assert list(temporary.iterdir()) == []
@@ -238,87 +159,60 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     stored = json.loads(target.with_suffix(".provenance.json").read_text())
     assert (stored["parameters"]["runs"], stored["parameters"]["rates"]) == (3, [1.0, 2.0, 3.0])
     assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 1)
-    assert {*target.parent.iterdir()} == {*execute.written(target)}
 
 
-@pytest.fixture
-def slow(published: Project, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A run that is in the middle of a cell, and its kernel's process id."""
-    chapter = published.chapter("toy")
-    shorten(chapter, SLOW)
+def begun(process: subprocess.Popen[str]) -> bool:
+    """Whether a process has its own way with SIGTERM: that is, whether the command has begun."""
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (caught,) = [line.split()[1] for line in status if line.startswith("SigCgt")]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "executing"),
+    [(signal.SIGINT, 130, False), (signal.SIGINT, 130, True), (signal.SIGTERM, 143, True)],
+)
+def test_an_interrupted_run_leaves_nothing(
+    published: Project, temporary: Path, number: signal.Signals, status: int, executing: bool
+) -> None:
+    shorten(published.chapter("toy"), SLOW)
+    before = contents(published.root)
+    started = published.root / "started"
     with flatter(published, "run", "toy", folder=temporary) as process:
-        started = published.root / "started"
         deadline = time.monotonic() + PATIENCE
-        while not (started.exists() and started.read_text()):
+        while not (started.exists() and started.read_text() if executing else begun(process)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
-            time.sleep(0.05)
-        kernel = int(started.read_text())
-        started.unlink()
-        yield process, kernel
-        process.kill()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_nothing(
-    published: Project,
-    slow: tuple[subprocess.Popen[str], int],
-    temporary: Path,
-    number: signal.Signals,
-    status: int,
-) -> None:
-    process, kernel = slow
-    before = contents(published.root)
-    assert alive(kernel)
-    while process.poll() is None:  # as an impatient person does
-        process.send_signal(number)
-        time.sleep(0.02)
-    said, complained = process.communicate(timeout=PATIENCE)
+            time.sleep(0.001)
+        while process.poll() is None:  # as an impatient person does
+            process.send_signal(number)
+            time.sleep(0.02)
+        said = process.communicate(timeout=PATIENCE)
+    assert said == ("", "flatter: interrupted; nothing half-written is left\n")
     assert process.returncode == status
-    assert (said, complained) == ("", "flatter: interrupted; nothing half-written is left\n")
+    if executing:
+        assert not psutil.pid_exists(int(started.read_text()))
+        started.unlink()
     assert contents(published.root) == before
     assert list(temporary.iterdir()) == []
-    assert not alive(kernel)
 
 
 def test_a_break_between_the_files_of_a_twin_shows_as_stale(
     published: Project, shelf: tuple[Project, Execution]
 ) -> None:
     chapter = published.chapter("toy")
-    assert freshness.state(published, chapter).fresh
     chapter.provenance.unlink()
     chapter.provenance.mkdir()
     chapter.twin.unlink()
-    with pytest.raises(FailedError, match=r"toy\.ipynb cannot be written: Is a directory; "):
+    with pytest.raises(OSError, match="directory"):
         execute.publish(chapter, shelf[1])
     assert chapter.twin.exists()
     assert not freshness.state(published, chapter).fresh
     assert not [path for path in published.executed.iterdir() if path.name.startswith(".")]
 
 
-def test_what_cannot_be_kept_where_it_was_asked_for_is_said(
-    shelf: tuple[Project, Execution], tmp_path: Path
-) -> None:
-    (tmp_path / "folder.ipynb").mkdir()
-    (tmp_path / "file").write_text("a file")
-    for target in (tmp_path / "folder.ipynb", tmp_path / "file" / "own.ipynb"):
-        with pytest.raises(FailedError) as failed:
-            execute.keep(target, shelf[1], force=True)
-        assert str(failed.value).startswith(f"{target} cannot be written: ")
-        assert str(failed.value).endswith("; choose another with --out")
-    assert {path.name for path in tmp_path.iterdir()} == {"folder.ipynb", "file"}
-
-
-def test_names_are_safe_and_different_runs_have_different_ones(toy: Chapter) -> None:
-    values = ["a/b", "a_b", "a b", "a\\b", "../a", "{a}", "x" * 300, "x" * 301, "", "a\nb"]
-    names = [execute.own_name(toy, {"name": value}, "laptop") for value in values]
-    assert len(set(names)) == len(names)
-    for name in names:
-        assert re.fullmatch(r"[\w.,=-]{1,100}", name, re.ASCII)
+def test_names_are_safe(toy: Chapter) -> None:
+    for value in ("a/b", "a b", "a\\b", "../a", "{a}", "x" * 300, "", "a\nb", "é"):
+        name = execute.own_name(toy, {"name": value}, "laptop")
+        assert re.fullmatch(r"toy--laptop--name=[\w.,=-]{0,70}\.ipynb", name, re.ASCII)
+    assert execute.own_name(toy, {}, "laptop") == "toy--laptop.ipynb"
