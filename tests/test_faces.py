@@ -78,9 +78,11 @@ def test_a_plain_install_has_the_scheduler_and_loads_nothing_else_beside_torch()
     assert own == sorted(f"flatter_lib{m}" for m in (*modules, ".heavy_ball.scheduler"))
 
 
-def test_the_formulas_do_not_wait_for_torch() -> None:
+def test_neither_formulas_nor_the_command_line_wait_for_torch() -> None:
     code = "from flatter_lib import heavy_ball; heavy_ball.effective_lr(0.1, 0.9)"
     assert "torch" not in loaded(code, *lab())
+    assert "torch" not in loaded("import flatter_lib.publish.cli")
+    assert "torch" in loaded("from flatter_lib.heavy_ball import ScaledMomentum")
 
 
 def test_a_name_comes_without_the_rest_of_its_package() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,26 +165,3 @@ def test_an_init_that_imports(library: Path, package: str) -> None:
     (library / package / "__init__.py").write_text("from math import pi")
     module = dotted(library, library / package / "__init__.py")
     assert broken(library) == [f"{module}: an __init__ is a face, and imports math.pi"]
-
-
-def loads_torch(module: str, folder: Path) -> bool:
-    """Whether importing a module in a new interpreter imports torch, itself or through others."""
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert not done.stderr, done.stderr
-    return bool(done.returncode)
-
-
-def test_the_command_line_does_not_wait_for_torch() -> None:
-    assert not loads_torch("flatter_lib.publish.cli", LIBRARY.parent)
-
-
-def test_torch_behind_another_module_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("")
-    (tmp_path / "behind.py").write_text("import torch")
-    (tmp_path / "front.py").write_text("import behind")
-    (tmp_path / "late.py").write_text("def f():\n    import torch")
-    assert loads_torch("front", tmp_path)
-    assert not loads_torch("late", tmp_path)

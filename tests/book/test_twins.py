@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from nbformat import NotebookNode, v4
 
 from flatter_lib.publish import freshness, hygiene
 
-if TYPE_CHECKING:
-    from tests.book.conftest import Book
+from .conftest import Book
 
 SLUG = "falling-water"
 SOURCE = f"book/source/{SLUG}.md"
@@ -27,7 +26,7 @@ HOME = "/" + "home/ada"
 
 Cells = list[NotebookNode]
 #: A way to break the book.
-Break = Callable[["Book"], object]
+Break = Callable[[Book], object]
 
 
 def shown(text: str, kind: str = "text/plain", **metadata: Any) -> NotebookNode:
@@ -50,9 +49,14 @@ def twin(change: Callable[[Cells], object], *, clean: bool = False) -> Break:
     return lambda book: book.edit_twin(change, clean=clean)
 
 
-def more(cell: int, *outputs: NotebookNode) -> Break:
+def cell(number: int, **parts: Any) -> Break:
+    """Parts of a cell of the twin changed, and published as cleaned."""
+    return twin(lambda cells: cells[number].update(**parts), clean=True)
+
+
+def more(number: int, *outputs: NotebookNode) -> Break:
     """A cell that shows more than it did."""
-    return twin(lambda cells: cells[cell].outputs.extend(outputs))
+    return twin(lambda cells: cells[number].outputs.extend(outputs))
 
 
 def content(change: Callable[[dict[str, Any]], object], *, clean: bool = False) -> Break:
@@ -85,13 +89,9 @@ def unlinked(*parts: str) -> Break:
 
 def synced(book: Book) -> None:
     """jupytext --sync carries an edit over: equal cells, old outputs."""
-    book.replace(SOURCE, "draw(drops)", "draw(1 + drops)")
-    book.edit_twin(
-        lambda cells: cells[2].update(
-            source=cells[2].source.replace("draw(drops)", "draw(1 + drops)")
-        ),
-        clean=True,
-    )
+    old, new = "draw(drops)", "draw(1 + drops)"
+    book.replace(SOURCE, old, new)
+    book.edit_twin(lambda cells: cells[2].update(source=cells[2].source.replace(old, new)), clean=True)
 
 
 def profiled(book: Book) -> None:
@@ -113,271 +113,150 @@ def twice(cells: Cells) -> None:
 STREAM = v4.new_output("stream", text="a")
 MARKED = shown("x", flatter={"role": "glue", "values": [{"name": "x"}]})
 ERROR = v4.new_output("error", ename="ValueError", evalue="no water", traceback=[])
+SIGNED = v4.new_markdown_cell("Signed")
+GLUED = "application/papermill.record/"
+OTHER_CELLS = f"{TWIN}: its cells are not those of its source"
+UNHELD = "tells nbval not to hold what it shows"
+UNSEEN = "code cell 3: its alternative text does not say"
 
-#: For each check what is broken, how, and what one of its lines says.
-BROKEN: dict[str, dict[str, tuple[Break, str]]] = {
-    "pairs.one_to_one": {
-        "no twin": (unlinked("twin", "provenance", "values"), f"{TWIN}: was never executed"),
-        "no source": (unlinked("source"), f"{SOURCE}: is missing"),
-        "a stray file": (
-            written("book/chapters/old.values.json", "{}"),
-            "book/chapters/old.values.json: belongs to no chapter",
-        ),
-    },
-    "notebooks.readable": {
-        "half a notebook": (halved, f"{TWIN}: is not a notebook: "),
-        "a cell without an id": (
-            content(lambda made: made["cells"][0].pop("id")),
-            "'id' is a required property",
-        ),
-    },
-    "pairs.tidy": {
-        "saved by hand": (
-            edited(SOURCE, ":tags: [parameters]\n\n", ":tags: [parameters]\n"),
-            f"{SOURCE}: is not as JupyterLab would save it",
-        ),
-    },
-    "pairs.fresh": {
-        "text edited since": (
-            edited(SOURCE, "How long does", "How long did"),
-            f"{TWIN}: is not fresh: its text changed",
-        ),
-        "code edited and synced": (synced, f"{TWIN}: is not fresh: its code changed"),
-        "no measurements": (
-            lambda book: book.path(RESULTS).unlink(),
-            f"{TWIN}: is not fresh: `drops.json` changed",
-        ),
-        "no provenance": (
-            unlinked("provenance"),
-            f"{TWIN}: is not fresh: its provenance is missing or damaged",
-        ),
-        "parameters that are computed": (
-            edited(SOURCE, "pace: float = 0.125", "pace: float = drops / 8"),
-            "pace is not a literal",
-        ),
-    },
-    "pairs.equal": {
-        "code of the twin": (
-            twin(lambda cells: cells[2].update(source="figures.show(other)"), clean=True),
-            "code cell 3: differs in id and source",
-        ),
-        "a tag more": (
-            twin(lambda cells: cells[3].metadata.update(tags=["hide-input"]), clean=True),
-            "code cell 4: differs in metadata",
-        ),
-        "a tag less": (
-            twin(lambda cells: cells[0].metadata.clear(), clean=True),
-            "code cell 1: differs in metadata",
-        ),
-        "another kind of cell": (
-            content(lambda made: made["cells"][0].update(cell_type="raw"), clean=True),
-            f"{TWIN}: its cells are not those of its source",
-        ),
-        "a cell too many": (
-            content(lambda made: made["cells"].append(v4.new_markdown_cell("Signed")), clean=True),
-            f"{TWIN}: its cells are not those of its source",
-        ),
-        "a profile": (profiled, f"{TWIN}: differs in metadata or front matter"),
-        "an id": (
-            twin(lambda cells: cells[0].update(id="abcd1234")),
-            "code cell 1: differs in id from",
-        ),
-        "clocks of its execution": (
-            twin(lambda cells: cells[0].metadata.update(execution={"shell.execute_reply": "now"})),
-            "code cell 1: differs in metadata",
-        ),
-        "marks of papermill": (
-            twin(lambda cells: cells[0].metadata.update(papermill={"duration": 1})),
-            "code cell 1: differs in metadata",
-        ),
-        "marks of papermill on the notebook": (
+#: Ways to break the book, by the check that finds them, each with what one of its lines says.
+BROKEN: dict[str, list[tuple[Break, str]]] = {
+    "pairs.one_to_one": [
+        (unlinked("twin", "provenance", "values"), f"{TWIN}: was never executed"),
+        (unlinked("source"), f"{SOURCE}: is missing"),
+        (written("book/chapters/old.values.json", "{}"), "old.values.json: belongs to no chapter"),
+    ],
+    "notebooks.readable": [
+        (halved, f"{TWIN}: is not a notebook: "),
+        (content(lambda made: made["cells"][0].pop("id")), "'id' is a required property"),
+    ],
+    "pairs.tidy": [
+        (edited(SOURCE, "[parameters]\n\n", "[parameters]\n"), f"{SOURCE}: is not as JupyterLab"),
+    ],
+    "pairs.fresh": [
+        (edited(SOURCE, "How long does", "How long did"), "is not fresh: its text changed"),
+        (synced, f"{TWIN}: is not fresh: its code changed"),
+        (lambda book: book.path(RESULTS).unlink(), "is not fresh: `drops.json` changed"),
+        (unlinked("provenance"), "is not fresh: its provenance is missing or damaged"),
+        (edited(SOURCE, "pace: float = 0.125", "pace: float = drops / 8"), "pace is not a literal"),
+    ],
+    "pairs.equal": [
+        (cell(2, source="figures.show(other)"), "code cell 3: differs in id and source"),
+        (cell(3, metadata={"tags": ["hide-input"]}), "code cell 4: differs in metadata"),
+        (cell(0, metadata={}), "code cell 1: differs in metadata"),
+        (content(lambda made: made["cells"][0].update(cell_type="raw"), clean=True), OTHER_CELLS),
+        (content(lambda made: made["cells"].append(SIGNED), clean=True), OTHER_CELLS),
+        (profiled, f"{TWIN}: differs in metadata or front matter"),
+        (twin(lambda cells: cells[0].update(id="abcd1234")), "code cell 1: differs in id from"),
+        (twin(lambda cells: cells[0].metadata.update(execution={})), "cell 1: differs in metadata"),
+        (twin(lambda cells: cells[0].metadata.update(papermill={})), "cell 1: differs in metadata"),
+        (
             content(lambda made: made["metadata"].update(papermill={"duration": 2.5})),
             f"{TWIN}: differs in metadata or front matter",
         ),
-        "a stream cut in two": (more(0, STREAM, STREAM), "code cell 1: differs in outputs"),
-        "a value in an output": (more(0, MARKED), "code cell 1: differs in outputs"),
-        "executed out of order": (
+        (more(0, STREAM, STREAM), "code cell 1: differs in outputs"),
+        (more(0, MARKED), "code cell 1: differs in outputs"),
+        (
             twin(lambda cells: cells[1].update(execution_count=7)),
             "code cell 2: differs in execution_count",
         ),
-    },
-    "outputs.done": {
-        "a cell not executed": (
+    ],
+    "outputs.done": [
+        (
             twin(lambda cells: cells[1].update(execution_count=None)),
             "code cell 2: was not executed",
         ),
-        "an error": (more(1, ERROR), "code cell 2: ends in an error, ValueError: no water"),
-        "an empty cell": (
+        (more(1, ERROR), "code cell 2: ends in an error, ValueError: no water"),
+        (
             source("from flatter_lib import figures\nfrom myst_nb import glue\n", ""),
             "code cell 2: is empty",
         ),
-        "a comment to nbval": (
-            source("draw(drops)", "draw(drops)  # NBVAL_IGNORE_OUTPUT"),
-            "tells nbval not to hold what it shows",
-        ),
-        "a tag for nbval": (
-            source(":tags: [parameters]", ":tags: [parameters, nbval-skip]"),
-            "tells nbval not to hold what it shows",
-        ),
-        "a cell that may raise": (
-            source(":tags: [parameters]", ":tags: [parameters, raises-exception]"),
-            "tells nbval not to hold what it shows",
-        ),
-    },
-    "outputs.figures": {
-        "no alternative text": (
-            source(f"    alt: {ALT}\n", "    width: 80%\n"),
-            "code cell 3: its alternative text does not say",
-        ),
-        "a file name for a description": (
-            source(ALT, "falling-water_3_0.svg"),
-            "code cell 3: its alternative text does not say",
-        ),
-        "the name for a description": (
-            source(ALT, "fig-fall"),
-            "code cell 3: its alternative text does not say",
-        ),
-        "the caption for a description": (
-            source(ALT, CAPTION),
-            "code cell 3: its alternative text does not say",
-        ),
-        "a short description": (
-            source(ALT, "A parabola"),
-            "does not say what is seen ('A parabola')",
-        ),
-        "no caption": (
-            source(f"    caption: {CAPTION}\n", ""),
-            "code cell 3: shows a figure without a caption",
-        ),
-        "no name": (
-            source("    name: fig-fall\n", ""),
-            "code cell 3: shows a figure called nothing, not fig-...",
-        ),
-        "a name without fig-": (
-            source("name: fig-fall", "name: fall"),
-            "code cell 3: shows a figure called fall, not fig-...",
-        ),
-        "a name twice": (
-            twin(twice),
-            "code cell 3: its figure name fig-fall is also that of another",
-        ),
-        "two figures in a cell": (
-            twin(lambda cells: cells[2].outputs.extend(cells[2].outputs)),
-            "code cell 3: shows 2 pictures",
-        ),
-        "no picture": (
-            twin(lambda cells: cells[2].outputs.clear()),
-            "code cell 3: shows 0 pictures",
-        ),
-        "a bare picture": (
-            more(1, shown("iVBORw0KGgo=", "image/png")),
-            "code cell 2: shows a figure called nothing",
-        ),
-        "a picture in HTML": (
-            more(1, shown("<div><img src='data:image/png;base64,'></div>", "text/html")),
-            "code cell 2: shows a figure called nothing",
-        ),
-    },
-    "outputs.glued": {
-        "a glued value that no text shows": (
+        (source("draw(drops)", "draw(drops)  # NBVAL_IGNORE_OUTPUT"), UNHELD),
+        (source(":tags: [parameters]", ":tags: [parameters, nbval-skip]"), UNHELD),
+        (source(":tags: [parameters]", ":tags: [parameters, raises-exception]"), UNHELD),
+    ],
+    "outputs.figures": [
+        (source(f"    alt: {ALT}\n", "    width: 80%\n"), UNSEEN),
+        (source(ALT, "falling-water_3_0.svg"), UNSEEN),
+        (source(ALT, "fig-fall"), UNSEEN),
+        (source(ALT, CAPTION), UNSEEN),
+        (source(ALT, "A parabola"), f"{UNSEEN} what is seen ('A parabola')"),
+        (source(f"    caption: {CAPTION}\n", ""), "code cell 3: shows a figure without a caption"),
+        (source("    name: fig-fall\n", ""), "code cell 3: shows a figure called nothing, not fig-"),
+        (source("name: fig-fall", "name: fall"), "code cell 3: shows a figure called fall, not"),
+        (twin(twice), "code cell 3: its figure name fig-fall is also that of another"),
+        (twin(lambda cells: cells[2].outputs.extend(cells[2].outputs)), "shows 2 pictures"),
+        (twin(lambda cells: cells[2].outputs.clear()), "code cell 3: shows 0 pictures"),
+        (more(1, shown("iVBORw0KGgo=", "image/png")), "code cell 2: shows a figure called nothing"),
+        (more(1, shown("<p><img src='data:,'></p>", "text/html")), "cell 2: shows a figure called"),
+    ],
+    "outputs.glued": [
+        (
             source(" It takes {glue:text}`fall-time`.", ""),
             "code cell 4: glues fall-time, which no text shows",
         ),
-    },
-    "published.values": {
-        "a value that is missing": (
-            values(lambda made: made.pop("fall-time")),
-            "shows fall-time, which is not among the chapter's values",
-        ),
-        "a value left over": (
+    ],
+    "published.values": [
+        (values(lambda made: made.pop("fall-time")), "shows fall-time, which is not among"),
+        (
             values(lambda made: made.update(rise=made["fall-time"])),
             f"{VALUES}: has rise, which no cell shows",
         ),
-        "a value edited": (
+        (
             values(lambda made: made["fall-time"].update(numbers=[0.47])),
             "code cell 4: shows \"'0.45'\" where its value is '0.47'",
         ),
-        "a row of the ledger edited": (
+        (
             values(lambda made: made["claim free-fall"].update(numbers=[[0.75, 0.74, 0.76]])),
             "where its value is 'claim free-fall: 0.750 [0.740, 0.760]",
         ),
-        "a damaged value": (
+        (
             values(lambda made: made["fall-time"].pop("numbers")),
             f"{VALUES}: {SLUG}: 'fall-time' of its published values is damaged",
         ),
-        "damaged values": (
-            lambda book: book.chapter.values.write_text("{"),
-            f"{VALUES}: {SLUG}: its published values are missing or damaged",
-        ),
-        "a picture without numbers": (
+        (written(VALUES, "{"), f"{VALUES}: {SLUG}: its published values are missing or damaged"),
+        (
             twin(lambda cells: cells[2].outputs[0].metadata.clear()),
             "shows a picture without the numbers behind it",
         ),
-    },
-    "published.bare_numbers": {
-        "a number in the words of a value": (
+    ],
+    "published.bare_numbers": [
+        (
             values(lambda made: made["fall-time"].update(words="{:.2f} of 0.731")),
             "prints a bare number, 0.731",
         ),
-        "a number behind an empty mark": (
-            more(3, shown("0.731", flatter={})),
-            "code cell 4: prints a bare number, 0.731",
-        ),
-        "a glued text that is no value": (
-            more(
-                3,
-                shown(
-                    "'0.47'",
-                    "application/papermill.record/text/plain",
-                    scrapbook={"name": "fall-time"},
-                ),
-            ),
-            "code cell 4: prints a bare number, 0.47",
-        ),
-    },
-    "traces.outputs": {
-        "a trace in printed text": (
+        (more(3, shown("0.731", flatter={})), "code cell 4: prints a bare number, 0.731"),
+        (more(3, shown("'0.47'", f"{GLUED}text/plain", scrapbook={"name": "fall-time"})), "0.47"),
+    ],
+    "traces.outputs": [
+        (
             twin(lambda cells: cells[3].outputs[-1].update(text="drops 3\ntook 12 s\n")),
             "code cell 4: shows a clock, 12 s",
         ),
-        "a date in a picture": (
-            twin(
-                lambda cells: (
-                    cells[2]
-                    .outputs[0]
-                    .data.update(
-                        {"image/svg+xml": "<svg><dc:date>2026-11-22T10:11:12</dc:date></svg>"}
-                    )
-                )
-            ),
-            "code cell 3: shows a date, 2026-11-22T10:11",
-        ),
-        "anything on stderr": (
+        (more(2, shown("<svg><dc:date>2026-11-22T10:11:12", "image/svg+xml")), "a date, 2026-11-22"),
+        (
             more(3, v4.new_output("stream", name="stderr", text="all is well")),
             "code cell 4: writes to stderr: all is well",
         ),
-        "the folder of the checkout in an output": (
-            lambda book: book.edit_twin(
-                lambda cells: cells[3].outputs.append(
-                    shown(f"<b>{book.project.root}/x", "text/html")
-                )
-            ),
+        (
+            lambda book: more(3, shown(f"<b>{book.project.root}/x", "text/html"))(book),
             "code cell 4: shows a path of the machine, ",
         ),
-    },
-    "traces.files": {
-        "the folder of the checkout in a file": (
-            lambda book: book.path("run.sh").write_text(f"cd {book.project.root}\n"),
+    ],
+    "traces.files": [
+        (
+            lambda book: written("run.sh", f"cd {book.project.root}\n")(book),
             "run.sh, line 1: holds a path of this machine, ",
         ),
-    },
+    ],
 }
-CASES = [(check, name) for check, cases in BROKEN.items() for name in cases]
+CASES = [(check, *case) for check, cases in BROKEN.items() for case in cases]
 
 
-@pytest.mark.parametrize(("check", "name"), CASES)
-def test_what_is_broken_is_found(book: Book, check: str, name: str) -> None:
-    broken, line = BROKEN[check][name]
+@pytest.mark.parametrize(
+    ("check", "broken", "line"), CASES, ids=[f"{check}: {line}" for check, _, line in CASES]
+)
+def test_what_is_broken_is_found(book: Book, check: str, broken: Break, line: str) -> None:
     broken(book)
     reports = book.reports()
     assert any(line in found for found in reports.get(check, [])), reports
