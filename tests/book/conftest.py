@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -146,12 +145,6 @@ class Book:
         """A file of the book."""
         return self.project.root / name
 
-    def replace(self, name: str, old: str, new: str) -> None:
-        """Change a text that stands in a file exactly once or more."""
-        text = self.path(name).read_text(encoding="utf-8")
-        assert old in text, f"{old!r} is not in {name}"
-        self.path(name).write_text(text.replace(old, new), encoding="utf-8")
-
     def execute(self) -> None:
         """Make the chapter's twin, as a kernel and publishing would."""
         notebook = sources.read(self.chapter)
@@ -169,31 +162,10 @@ class Book:
             self.chapter.provenance, {"inputs": inputs, "executed": "2026-11-22T00:00:00Z"}
         )
 
-    def edit_source(self, old: str, new: str) -> None:
-        """Change the chapter's source and execute it."""
-        self.replace(f"book/source/{SLUG}.md", old, new)
-        self.tidy()
-        self.execute()
-
     def tidy(self) -> None:
         """Write the chapter's source as JupyterLab would."""
         text = self.chapter.source.read_text(encoding="utf-8")
         self.chapter.source.write_text(sources.tidy(text), encoding="utf-8")
-
-    def edit_twin(
-        self, change: Callable[[list[NotebookNode]], object], *, clean: bool = False
-    ) -> None:
-        """Change the code cells of the twin; ``clean``: and publish it as cleaned."""
-        twin = nbformat.read(self.chapter.twin, as_version=4)
-        change(sources.code_cells(twin))
-        twin = twins.clean(twin)[0] if clean else twin
-        replace_text(self.chapter.twin, nbformat.writes(twin) + "\n")
-
-    def edit_values(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the published values."""
-        published = json.loads(self.chapter.values.read_text(encoding="utf-8"))
-        change(published)
-        replace_json(self.chapter.values, published)
 
     def reports(self) -> dict[str, list[str]]:
         """The lines of each check of sources and twins, by ``module.check``; silent ones are left out."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nbformat import NotebookNode, v4
 
-from flatter_lib.publish import freshness, hygiene
+from flatter_lib.publish import freshness, hygiene, sources, twins
 
 from .conftest import Book
 
@@ -34,19 +34,43 @@ def shown(text: str, kind: str = "text/plain", **metadata: Any) -> NotebookNode:
     return v4.new_output("display_data", {kind: text}, metadata=metadata)
 
 
-def source(old: str, new: str) -> Break:
-    """The source edited, and executed again."""
-    return lambda book: book.edit_source(old, new)
-
-
 def edited(name: str, old: str, new: str) -> Break:
     """A file edited, and nothing executed."""
-    return lambda book: book.replace(name, old, new)
+
+    def broken(book: Book) -> None:
+        text = book.path(name).read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        book.path(name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return broken
+
+
+def source(old: str, new: str) -> Break:
+    """The source edited, and executed again."""
+
+    def broken(book: Book) -> None:
+        edited(SOURCE, old, new)(book)
+        book.tidy()
+        book.execute()
+
+    return broken
+
+
+def content(change: Callable[[NotebookNode], object], *, clean: bool = False) -> Break:
+    """The twin changed; ``clean``: and published as cleaned."""
+
+    def broken(book: Book) -> None:
+        made = v4.reads_json(book.chapter.twin.read_text())
+        change(made)
+        made = twins.clean(made)[0] if clean else made
+        book.chapter.twin.write_text(v4.writes_json(made))
+
+    return broken
 
 
 def twin(change: Callable[[Cells], object], *, clean: bool = False) -> Break:
-    """The code cells of the twin changed; ``clean``: and published as cleaned."""
-    return lambda book: book.edit_twin(change, clean=clean)
+    """The code cells of the twin changed; see :func:`content`."""
+    return content(lambda made: change(sources.code_cells(made)), clean=clean)
 
 
 def cell(number: int, **parts: Any) -> Break:
@@ -59,22 +83,15 @@ def more(number: int, *outputs: NotebookNode) -> Break:
     return twin(lambda cells: cells[number].outputs.extend(outputs))
 
 
-def content(change: Callable[[dict[str, Any]], object], *, clean: bool = False) -> Break:
-    """The twin's JSON changed."""
-
-    def broken(book: Book) -> None:
-        text = json.loads(book.chapter.twin.read_text())
-        change(text)
-        book.chapter.twin.write_text(json.dumps(text))
-        if clean:
-            book.edit_twin(lambda cells: None, clean=True)
-
-    return broken
-
-
 def values(change: Callable[[dict[str, Any]], object]) -> Break:
     """The published values changed."""
-    return lambda book: book.edit_values(change)
+
+    def broken(book: Book) -> None:
+        published = json.loads(book.chapter.values.read_text())
+        change(published)
+        book.chapter.values.write_text(json.dumps(published))
+
+    return broken
 
 
 def written(name: str, text: str) -> Break:
@@ -90,13 +107,13 @@ def unlinked(*parts: str) -> Break:
 def synced(book: Book) -> None:
     """jupytext --sync carries an edit over: equal cells, old outputs."""
     old, new = "draw(drops)", "draw(1 + drops)"
-    book.replace(SOURCE, old, new)
-    book.edit_twin(lambda cells: cells[2].update(source=cells[2].source.replace(old, new)), clean=True)
+    edited(SOURCE, old, new)(book)
+    twin(lambda cells: cells[2].update(source=cells[2].source.replace(old, new)), clean=True)(book)
 
 
 def profiled(book: Book) -> None:
     """Profiles of the source edited, and the twin passed for fresh."""
-    book.replace(SOURCE, "drops: 2\n", "drops: 1\n")
+    edited(SOURCE, "drops: 2\n", "drops: 1\n")(book)
     book.stamp()
 
 
@@ -269,8 +286,12 @@ def test_every_check_has_something_to_find() -> None:
 
 def test_a_changed_library_is_no_finding(book: Book) -> None:
     # Executing the chapter again says whether anything came out otherwise.
-    book.replace("flatter_lib/figures.py", "WIDTH = 7", "WIDTH = 8")
-    assert freshness.state(book.project, book.chapter).unverified == ("`figures` changed",)
+    for broken, how in (
+        (edited("flatter_lib/__init__.py", "", "WIDTH = 7"), "`flatter_lib` changed"),
+        (lambda book: book.path("flatter_lib/figures.py").unlink(), "`figures` is gone"),
+    ):
+        broken(book)
+        assert how in freshness.state(book.project, book.chapter).unverified
     assert book.reports() == {}
 
 
@@ -280,28 +301,28 @@ def test_a_changed_library_is_no_finding(book: Book) -> None:
     ["0.25", "2.5e-3", "1e-16", "1,234.5", "1.e-05", "1.", "0.12", "10.125", "0.1250", "125e-3"],
 )
 def test_a_number_printed_past_its_value(book: Book, number: str, text: str) -> None:
-    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"{text.format(number)}\n"))
+    twin(lambda cells: cells[3].outputs[-1].update(text=f"{text.format(number)}\n"))(book)
     line = f"{TWIN}, code cell 4: prints a bare number, {number}"
     assert book.reports() == {"published.bare_numbers": [line]}
 
 
 @pytest.mark.parametrize("number", [".25", "-0.1", "-.5e2", "nan"])
 def test_a_number_with_a_sign_or_without_a_zero(book: Book, number: str) -> None:
-    book.edit_source("from flatter_lib import figures", "from numpy import nan")
-    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=f"drops {number} in all\n"))
+    source("from flatter_lib import figures", "from numpy import nan")(book)
+    twin(lambda cells: cells[3].outputs[-1].update(text=f"drops {number} in all\n"))(book)
     line = f"{TWIN}, code cell 4: prints a bare number, {number}"
     assert book.reports() == {"published.bare_numbers": [line]}
 
 
 def test_a_number_that_the_code_says_itself_is_a_word(book: Book) -> None:
     said = "below 0.45, a pace of 0.125: lr0.125, section A.3, 3 drops\n"
-    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=said))
+    twin(lambda cells: cells[3].outputs[-1].update(text=said))(book)
     assert book.reports() == {}
 
 
 @pytest.mark.parametrize("role", ["{glue}", "{glue:text}", "{glue:md}"])
 def test_glued_values_shown_on_another_page(book: Book, role: str) -> None:
-    book.edit_source(" It takes {glue:text}`fall-time`.", "")
+    source(" It takes {glue:text}`fall-time`.", "")(book)
     name = "chapters/falling-water.ipynb::fall-time"
     text = f"```{role} {name}\n```" if role == "{glue:md}" else f"{role}`{name}:s`"
     book.path("book/index.md").write_text(f"# Book\n\n{text}\n")
@@ -331,7 +352,7 @@ TRACES = {
 
 
 def test_traces_in_outputs(book: Book) -> None:
-    book.edit_twin(lambda cells: cells[3].outputs.extend(map(shown, TRACES)))
+    twin(lambda cells: cells[3].outputs.extend(map(shown, TRACES)))(book)
     lines = [f"{TWIN}, code cell 4: shows {what}" for what in TRACES.values()]
     assert book.reports() == {"traces.outputs": lines}
 
@@ -343,7 +364,7 @@ def test_what_only_looks_like_a_trace(book: Book) -> None:
     https://example.org/home/x and ${ROOT}/tmp/x, a/root
     Warnings are errors; 0x1f colours, rate 13/s
     """
-    book.edit_twin(lambda cells: cells[3].outputs[-1].update(text=text))
+    twin(lambda cells: cells[3].outputs[-1].update(text=text))(book)
     assert book.reports() == {}
 
 
