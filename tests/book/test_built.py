@@ -53,6 +53,7 @@ def test_a_page_that_loads_from_another_host(site: Site, html: str, by: str, add
         ("a.css", f"@import url({CDN}/a.css);", f"url() loads {CDN}/a.css"),
         ("a.mjs", f'export {{ a }} from "{CDN}/a.mjs";', f"import loads {CDN}/a.mjs"),
         ("a.js", f'import{{a as b}}from"{CDN}/a";', f"import loads {CDN}/a"),
+        ("a.js", f"importScripts('{CDN}/a');", f"import loads {CDN}/a"),
     ],
 )
 def test_a_style_or_script_that_loads_from_another_host(
