@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,9 @@ def chapters(project: Project) -> list[Chapter]:
 
 def executed(project: Project) -> Iterator[tuple[Chapter, NotebookNode]]:
     """Every chapter whose twin is a notebook, with it; :func:`readable` reports the others."""
-    for chapter in chapters(project):
-        if chapter.twin.is_file() and not _damage(chapter.twin):
-            yield chapter, _read(chapter.twin)
+    for chapter, twin in _twins(project):
+        if isinstance(twin, NotebookNode):
+            yield chapter, twin
 
 
 def cells(project: Project) -> Iterator[tuple[Chapter, NotebookNode, str]]:
@@ -43,8 +44,8 @@ def readable(project: Project) -> list[Finding]:
             f"is not a notebook: {damage}",
             f"execute it again: flatter run {chapter.slug}",
         )
-        for chapter in chapters(project)
-        if chapter.twin.is_file() and (damage := _damage(chapter.twin))
+        for chapter, damage in _twins(project)
+        if isinstance(damage, str)
     ]
 
 
@@ -61,14 +62,19 @@ def cell_at(project: Project, chapter: Chapter, notebook: NotebookNode, index: i
     return f"{relative(project, chapter.twin)}, {name} {number}"
 
 
-def _read(path: Path) -> NotebookNode:
-    return nbformat.v4.reads_json(path.read_text(encoding="utf-8"))
+def _twins(project: Project) -> Iterator[tuple[Chapter, NotebookNode | str]]:
+    """Every twin that there is, or what is wrong with it."""
+    for chapter in chapters(project):
+        if chapter.twin.is_file():
+            yield chapter, _parsed(chapter.twin.read_bytes())
 
 
-def _damage(path: Path) -> str:
+@functools.lru_cache(maxsize=64)
+def _parsed(content: bytes) -> NotebookNode | str:
+    """A notebook, which the checks read one after another, or what is wrong with it."""
     try:
-        notebook = _read(path)
+        notebook: NotebookNode = nbformat.v4.reads_json(content.decode())
         first = next(nbformat.validator.iter_validate(notebook, version=4), None)
     except Exception as error:  # whatever a reader of broken files raises is the finding
         return f"{type(error).__name__}: {error}"
-    return "" if first is None else str(first.message)
+    return notebook if first is None else str(first.message)
