@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from flatter_lib.publish import hygiene, sources
-from flatter_lib.publish.hygiene import Finding
 from flatter_lib.publish.project import Project
 
 from .conftest import Book, Site
@@ -28,12 +27,6 @@ def test_all_that_is_wrong_is_reported_at_once(book: Book, site: Site) -> None:
         "book/chapters/stray.txt",
     }
     assert len(hygiene.after_build(site.html)) == 2
-
-
-def test_a_finding_is_one_line() -> None:
-    assert (
-        str(Finding("a.md", "holds\ntwo  lines", "join them")) == "a.md: holds two lines; join them"
-    )
 
 
 def test_a_notebook_without_the_library_says_how_to_get_it() -> None:

@@ -18,7 +18,6 @@ SLUG = "falling-water"
 SOURCE = f"book/source/{SLUG}.md"
 TWIN = f"book/chapters/{SLUG}.ipynb"
 VALUES = f"book/chapters/{SLUG}.values.json"
-RESULTS = "book/results/drops.json"
 ALT = "A parabola that opens downwards, with three drops marked on it."
 CAPTION = "Height against time, as Newton has it."
 # Written so that this file holds no path of a machine itself.
@@ -104,13 +103,6 @@ def unlinked(*parts: str) -> Break:
     return lambda book: [getattr(book.chapter, part).unlink() for part in parts]
 
 
-def synced(book: Book) -> None:
-    """jupytext --sync carries an edit over: equal cells, old outputs."""
-    old, new = "draw(drops)", "draw(1 + drops)"
-    edited(SOURCE, old, new)(book)
-    twin(lambda cells: cells[2].update(source=cells[2].source.replace(old, new)), clean=True)(book)
-
-
 def profiled(book: Book) -> None:
     """Profiles of the source edited, and the twin passed for fresh."""
     edited(SOURCE, "drops: 2\n", "drops: 1\n")(book)
@@ -127,7 +119,6 @@ def twice(cells: Cells) -> None:
     cells[1].metadata, cells[1].outputs = cells[2].metadata, cells[2].outputs
 
 
-STREAM = v4.new_output("stream", text="a")
 MARKED = shown("x", flatter={"role": "glue", "values": [{"name": "x"}]})
 ERROR = v4.new_output("error", ename="ValueError", evalue="no water", traceback=[])
 SIGNED = v4.new_markdown_cell("Signed")
@@ -152,26 +143,20 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
     ],
     "pairs.fresh": [
         (edited(SOURCE, "How long does", "How long did"), "is not fresh: its text changed"),
-        (synced, f"{TWIN}: is not fresh: its code changed"),
-        (lambda book: book.path(RESULTS).unlink(), "is not fresh: `drops.json` changed"),
-        (unlinked("provenance"), "is not fresh: its provenance is missing or damaged"),
         (edited(SOURCE, "pace: float = 0.125", "pace: float = drops / 8"), "pace is not a literal"),
     ],
     "pairs.equal": [
         (cell(2, source="figures.show(other)"), "code cell 3: differs in id and source"),
         (cell(3, metadata={"tags": ["hide-input"]}), "code cell 4: differs in metadata"),
-        (cell(0, metadata={}), "code cell 1: differs in metadata"),
         (content(lambda made: made["cells"][0].update(cell_type="raw"), clean=True), OTHER_CELLS),
         (content(lambda made: made["cells"].append(SIGNED), clean=True), OTHER_CELLS),
         (profiled, f"{TWIN}: differs in metadata or front matter"),
         (twin(lambda cells: cells[0].update(id="abcd1234")), "code cell 1: differs in id from"),
-        (twin(lambda cells: cells[0].metadata.update(execution={})), "cell 1: differs in metadata"),
         (twin(lambda cells: cells[0].metadata.update(papermill={})), "cell 1: differs in metadata"),
         (
             content(lambda made: made["metadata"].update(papermill={"duration": 2.5})),
             f"{TWIN}: differs in metadata or front matter",
         ),
-        (more(0, STREAM, STREAM), "code cell 1: differs in outputs"),
         (more(0, MARKED), "code cell 1: differs in outputs"),
         (
             twin(lambda cells: cells[1].update(execution_count=7)),
@@ -195,7 +180,6 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
     "outputs.figures": [
         (source(f"    alt: {ALT}\n", "    width: 80%\n"), UNSEEN),
         (source(ALT, "falling-water_3_0.svg"), UNSEEN),
-        (source(ALT, "fig-fall"), UNSEEN),
         (source(ALT, CAPTION), UNSEEN),
         (source(ALT, "A parabola"), f"{UNSEEN} what is seen ('A parabola')"),
         (source(f"    caption: {CAPTION}\n", ""), "code cell 3: shows a figure without a caption"),
@@ -231,7 +215,6 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
             values(lambda made: made["fall-time"].pop("numbers")),
             f"{VALUES}: {SLUG}: 'fall-time' of its published values is damaged",
         ),
-        (written(VALUES, "{"), f"{VALUES}: {SLUG}: its published values are missing or damaged"),
         (
             twin(lambda cells: cells[2].outputs[0].metadata.clear()),
             "shows a picture without the numbers behind it",
