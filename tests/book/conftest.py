@@ -167,9 +167,10 @@ class Book:
         text = self.chapter.source.read_text(encoding="utf-8")
         self.chapter.source.write_text(sources.tidy(text), encoding="utf-8")
 
-    def reports(self) -> dict[str, list[str]]:
+    def reports(self, *only: str) -> dict[str, list[str]]:
         """The lines of each check of sources and twins, by ``module.check``; silent ones are left out."""
-        return _lines({check: check(self.project) for check in hygiene.BEFORE_BUILD})
+        checks = [c for c in hygiene.BEFORE_BUILD if not only or name_of(c) in only]
+        return _lines({check: check(self.project) for check in checks})
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,15 @@ def _lines(findings: dict[Callable[..., object], list[Finding]]) -> dict[str, li
     """Where and what, by the check; each finding also says what to do."""
     assert all(finding.cure for found in findings.values() for finding in found)
     return {
-        f"{check.__module__.rpartition('.')[2]}.{check.__name__}": [
-            f"{f.where}: {f.what}" for f in found
-        ]
+        name_of(check): [f"{f.where}: {f.what}" for f in found]
         for check, found in findings.items()
         if found
     }
+
+
+def name_of(check: Callable[..., object]) -> str:
+    """A check as ``module.check``."""
+    return f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
 
 
 @pytest.fixture(scope="session")

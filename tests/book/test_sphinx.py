@@ -96,7 +96,7 @@ def claim(
 
 
 def write_chapter(
-    root: Path, slug: str, *cells: Any, text: str = "The depth is $x$. So $y$ it is."
+    root: Path, slug: str, *cells: Any, text: str = "It is $x$. So, **32**, $y$, $z$; then $y$ is."
 ) -> None:
     heading = f"# {slug.title()} things\n"
     notebook = new_notebook(cells=[new_markdown_cell(f"{heading}\n{text}"), *cells])
@@ -356,8 +356,11 @@ def test_what_to_do_without_mathjax_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_formula_keeps_the_mark_that_follows_it(pages: Pages) -> None:
-    joined = [words(tag) for tag in pages.read("book/chapters/falling.html").select("p .unbroken")]
-    assert joined == [r"\(x\) ."]
+    page = pages.read("book/chapters/falling.html")
+    joined = [words(tag) for tag in page.select("p .unbroken")]
+    assert joined == [r"\(x\) .", r"\(y\) ,", r"\(z\) ;"]
+    # Texts that are equal, such as the commas, are not taken for each other.
+    assert words(page.select_one("h1 + p")) == r"It is \(x\) . So, 32 , \(y\) , \(z\) ; then \(y\) is."
 
 
 def test_pages_say_their_language_and_let_the_keyboard_skip_the_menu(pages: Pages) -> None:
