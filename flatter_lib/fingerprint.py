@@ -84,19 +84,11 @@ def commit(folder: Path) -> str:
 
 def git(folder: Path, *arguments: str) -> str:
     """What git says, whoever owns the checkout and however git is set up; empty if it fails. Changes nothing."""
-    command = [
-        "git",
-        "--no-optional-locks",
-        "-C",
-        str(folder),
-        "-c",
-        "safe.directory=*",
-        *arguments,
-    ]
+    command = ["git", "--no-optional-locks", "-C", str(folder), "-c", "safe.directory=*"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         done = subprocess.run(
-            command,
+            [*command, *arguments],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -154,13 +146,8 @@ def _normalised(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             node.values = [v for v in node.values if not isinstance(v, ast.Constant) or v.value]
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.body
-            and isinstance(node.body[0], ast.Expr)
-            and isinstance(node.body[0].value, ast.Constant)
-            and isinstance(node.body[0].value.value, str)
-        ):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             rest = node.body[1:]
             node.body[:] = rest if rest or isinstance(node, ast.Module) else [ast.Pass()]
     return tree

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flatter_lib import checks
 from flatter_lib.notebook import emit
 from flatter_lib.stats import Estimate as Estimate
 
@@ -60,13 +61,7 @@ class Tolerance:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, number in (("rtol", self.rtol), ("atol", self.atol)):
-            if not 0 <= number < math.inf:
-                raise ValueError(f"{name}: a finite number of at least 0, got {number}")
-        if self.rtol >= 1:
-            raise ValueError(f"rtol: less than 1, or no digit is held; got {self.rtol}")
-        if not 0.5 <= self.share <= 1:
-            raise ValueError(f"share: from 0.5 to 1, got {self.share}")
+        checks.fields(self, rtol="[0, 1)", atol="[0, inf)", share="[0.5, 1]")
 
 
 PRINTED = Tolerance("printed digits")
@@ -103,11 +98,9 @@ def below(value: float, bound: float) -> Below:
         >>> f"off by {below(-3e-16, 1e-12)}"
         'off by below 1e-12'
     """
-    if not 0 < bound <= 1e-3:
-        raise ValueError(f"bound: above 0 and at most 0.001, got {bound}")
-    if not abs(value) < bound:
-        raise ValueError(f"value: a size below {bound:g}, got {value:g}")
-    return Below(float(bound))
+    bound = checks.number("bound", bound, "(0, 1e-3]")
+    checks.number("value", value, f"(-{bound:g}, {bound:g})")
+    return Below(bound)
 
 
 @dataclass(frozen=True)
@@ -444,16 +437,12 @@ def _plain(number: Any, digits: int) -> Any:
     return _rounded(number, digits) if math.isfinite(number) else str(number)
 
 
-def _shape(numbers: Any) -> tuple[int, ...]:
-    if not isinstance(numbers, list | tuple):
-        return ()
-    return (len(numbers), *(_shape(numbers[0]) if numbers else ()))
+def _shape(numbers: Sequence[Any]) -> tuple[int, ...]:
+    return (len(numbers), *np.shape(numbers[0] if numbers else 0))
 
 
-def _flat(numbers: Any) -> NDArray[np.float64]:
-    if isinstance(numbers, list | tuple):
-        return np.concatenate([_flat(item) for item in numbers]) if numbers else np.empty(0)
-    return np.asarray([numbers], dtype=np.float64)
+def _flat(numbers: Sequence[Any]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty(0), *(np.ravel(np.array(n, np.float64)) for n in numbers)])
 
 
 def number_of(value: Value) -> Estimate | float:

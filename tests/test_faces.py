@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +34,24 @@ def lab() -> list[str]:
     return [MODULES.get(name, name) for name in names]
 
 
-def loaded(code: str, *without: str) -> Any:
-    """The modules that a new interpreter has after the code beside those of before, or the error's line."""
+def loaded(*codes: str, without: Sequence[str] = ()) -> list[Any]:
+    """What pieces of code load, one after another in a new interpreter: the modules, or the error's line."""
     script = (
         "import json, sys\n"
         f"sys.modules.update(dict.fromkeys({without!r}))\n"
         "import numpy\n"
-        "try:\n"
-        f"    {code}\n"
-        "    print(json.dumps(sorted(k for k, v in sys.modules.items() if v and k not in before)))\n"
-        "except ImportError as error:\n"
-        "    print(json.dumps(f'{type(error).__name__}: {error}'))\n"
-    ).replace("try:", "before = set(sys.modules)\ntry:", 1)
+        f"for code in {codes!r}:\n"
+        "    before = set(sys.modules)\n"
+        "    try:\n"
+        "        exec(code)\n"
+        "        print(json.dumps(sorted(k for k, v in sys.modules.items() if v and k not in before)))\n"
+        "    except ImportError as error:\n"
+        "        print(json.dumps(f'{type(error).__name__}: {error}'))\n"
+    )
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=LIBRARY.parent)
     assert not done.stderr, done.stderr
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("package", FACES)
@@ -68,47 +72,48 @@ def test_these_packages_have_one() -> None:
     } <= set(FACES)
 
 
-def test_a_plain_install_has_the_scheduler_and_loads_nothing_else_beside_torch() -> None:
-    own = loaded(
-        "import torch; before = set(sys.modules); from flatter_lib.heavy_ball import ScaledMomentum",
-        *lab(),
+def test_a_plain_install_has_the_core_and_names_what_it_lacks() -> None:
+    formulas, torch, scheduler, *lacking = loaded(
+        "from flatter_lib import heavy_ball; heavy_ball.effective_lr(0.1, 0.9)",
+        "import torch",
+        "from flatter_lib.heavy_ball import ScaledMomentum",
+        "from flatter_lib.nqm import tune",
+        "from flatter_lib.valleys import ScalarValley",
+        "from flatter_lib.ensemble import run",
+        without=lab(),
     )
-    modules = ("", ".checks", ".faces", ".heavy_ball", ".heavy_ball.modes", ".heavy_ball.rule")
-    own = [name for name in own if not name.startswith("numpy.")]
-    assert own == sorted(f"flatter_lib{m}" for m in (*modules, ".heavy_ball.scheduler"))
+    modules = ("", ".checks", ".faces", ".heavy_ball", ".heavy_ball.modes")
+    own = [name for name in formulas if not name.startswith("numpy.")]
+    assert own == [f"flatter_lib{module}" for module in modules]
+    assert "torch" in torch
+    assert scheduler == ["flatter_lib.heavy_ball.rule", "flatter_lib.heavy_ball.scheduler"]
+    for name, said in zip(
+        ("nqm.tune", "valleys.ScalarValley", "ensemble.run"), lacking, strict=True
+    ):
+        start, cure = f"ModuleNotFoundError: flatter_lib.{name} needs ", "'flatter-lib[lab]'"
+        needed, _, told = said.removeprefix(start).partition(": ")
+        assert (needed in lab(), told) == (True, f"python -m pip install {cure}")
 
 
-def test_the_formulas_do_not_wait_for_torch() -> None:
-    code = "from flatter_lib import heavy_ball; heavy_ball.effective_lr(0.1, 0.9)"
-    assert "torch" not in loaded(code, *lab())
-
-
-def test_a_name_comes_without_the_rest_of_its_package() -> None:
-    own = [
-        m for m in loaded("from flatter_lib.valleys import MatrixSensing") if "flatter_lib.v" in m
-    ]
+def test_a_name_comes_without_the_rest_and_the_command_line_without_torch() -> None:
+    commands, name = loaded(
+        "import flatter_lib.publish.cli", "from flatter_lib.valleys import MatrixSensing"
+    )
+    assert "torch" not in commands
     home = "flatter_lib.valleys"
-    assert own == [home, f"{home}.interpolation", f"{home}.problem", f"{home}.sensing"]
-
-
-@pytest.mark.parametrize(
-    ("package", "name"), [("nqm", "tune"), ("valleys", "ScalarValley"), ("ensemble", "run")]
-)
-def test_what_a_plain_install_lacks_is_named_with_what_to_install(package: str, name: str) -> None:
-    said = loaded(f"from flatter_lib.{package} import {name}", *lab())
-    start = f"ModuleNotFoundError: flatter_lib.{package}.{name} needs "
-    assert said.startswith(start)
-    needed = said.removeprefix(start)
-    assert needed.endswith(": python -m pip install 'flatter-lib[lab]'")
-    assert needed.partition(":")[0] in lab()
+    assert [module for module in name if module.startswith(home)] == [
+        home,
+        f"{home}.interpolation",
+        f"{home}.problem",
+        f"{home}.sensing",
+    ]
 
 
 def test_a_module_of_ours_that_is_missing_is_a_fault_of_ours() -> None:
-    said = loaded("from flatter_lib.nqm import tune", "flatter_lib.nqm.tuning")
+    (said,) = loaded("from flatter_lib.nqm import tune", without=["flatter_lib.nqm.tuning"])
+    assert said.startswith("ModuleNotFoundError: ")
     assert "pip install" not in said
 
 
 def test_other_code_is_no_face() -> None:
-    import ast
-
     assert faces.homes(ast.parse("from a.b import c\nif x:\n    from d import e")) == {}

@@ -76,6 +76,19 @@ def test_what_changes_a_hash(tower: Path) -> None:
     assert [name for name in after if after[name] != before[name]] == ["tower.low"]
 
 
+def test_the_code_of_a_packages_init_counts(tower: Path) -> None:
+    before = closure({"tower": tower}, ["tower.top"])
+    (tower / "middle" / "__init__.py").write_text("NUMBER = 1\n")
+    after = closure({"tower": tower}, ["tower.top"])
+    assert [name for name in after if after[name] != before[name]] == ["tower.middle"]
+
+
+def test_a_deleted_module_is_gone(tower: Path) -> None:
+    before = closure({"tower": tower}, ["tower.top"])
+    (tower / "low.py").unlink()
+    assert before.keys() - closure({"tower": tower}, ["tower.top"]).keys() == {"tower.low"}
+
+
 def test_what_is_no_python(tower: Path) -> None:
     (tower / "low.py").write_text("NUMBER =\n")
     with pytest.raises(SyntaxError) as caught:

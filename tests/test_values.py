@@ -17,9 +17,7 @@ from flatter_lib.values import (
     IN_DISTRIBUTION,
     OPTIMUM,
     PRINTED,
-    Below,
     Estimate,
-    Text,
     Tolerance,
     Value,
     absolute,
@@ -34,6 +32,8 @@ from flatter_lib.values import (
     text,
     written,
 )
+
+from .refusals import refuses
 
 Shown = list[tuple[Mapping[str, str], dict[str, Any], str]]
 
@@ -132,52 +132,24 @@ def test_more_digits_than_hold_are_refused(shown: Shown, holds: Tolerance) -> No
         say(text("{:.4f}", 5.0), holds=holds)
 
 
-@pytest.mark.parametrize(
-    ("holds", "old", "new", "same"),
-    [
-        (relative(1e-3), 1.0, 1.0009, True),
-        (relative(1e-3), 1.0, 1.0011, False),
-        (relative(1e-3), -1.0, 1.0, False),
-        (relative(0.1), 10.0, 11.05, False),  # the tolerance is of the published number
-        (relative(0.1), 11.05, 10.0, True),
-        (relative(1e-3), 0.0, 1e-300, False),
-        (absolute(0.5), 1.0, 1.49, True),
-        (absolute(0.5), 1.0, 1.51, False),
-        (absolute(0.5, rtol=0.1), 10.0, 11.4, True),
-        (absolute(0.1, share=0.5), 1.0, math.nan, False),
-        (relative(1e-3), math.nan, math.nan, True),
-        (relative(1e-3), math.nan, 1.0, False),
-        (relative(1e-3), math.inf, math.inf, True),
-        (relative(1e-3), math.inf, -math.inf, False),
-        (relative(1e-3), 1.0, math.inf, False),
-    ],
-)
-def test_a_column_is_held_within_its_tolerance(
-    holds: Tolerance, old: float, new: float, same: bool
-) -> None:
-    found = differences("x", column("x", [-9, old], holds), column("x", [-9, new], holds))
-    assert found == [] if same else len(found) == 1
-    if not same:
-        assert found[0].startswith("x: 1 of 2 numbers beyond ")
-
-
 def test_agreement_is_that_of_a_plain_loop() -> None:
     rng = np.random.default_rng(5)
     specials = [math.nan, math.inf, -math.inf, 0.0]
-    for _ in range(300):
-        rtol, atol = 10.0 ** rng.uniform(-6, -0.1), rng.choice([0.0, 1e-3])
-        old = values._rounded(float(rng.choice([*specials, rng.normal()])), 8)
-        new = values._rounded(
-            float(rng.choice([*specials, old * (1 + rtol * rng.uniform(-2, 2))])), 8
-        )
-        agree = (
+    agreed = []
+    for _ in range(500):
+        rtol, atol = 10.0 ** rng.uniform(-6, -0.1), float(rng.choice([0.0, 1e-3]))
+        x = float(rng.choice([*specials, rng.normal(), rng.normal(), rng.normal()]))
+        y = float(rng.choice([*specials, -x, *(x * (1 + rtol * rng.uniform(-2, 2, 4)))]))
+        old, new = (values._rounded(number, 8) for number in (x, y))
+        agreed.append(
             old == new
             or (math.isnan(old) and math.isnan(new))
             or (math.isfinite(old) and abs(new - old) <= atol + rtol * abs(old))
         )
-        holds = absolute(float(atol), rtol=rtol)
-        found = differences("x", column("x", [old], holds), column("x", [new], holds))
-        assert (not found) == agree, (old, new, rtol, atol)
+        holds = absolute(atol, rtol=rtol)
+        found = differences("x", column("x", [9.0, old], holds), column("x", [9.0, new], holds))
+        assert (not found) == agreed[-1], (old, new, rtol, atol)
+    assert 100 < sum(agreed) < 400
 
 
 def test_the_worst_difference_is_shown() -> None:
@@ -191,7 +163,6 @@ def test_the_worst_difference_is_shown() -> None:
     ("old", "new", "line"),
     [
         ([1.0, 2.0], [1.0], "shape (2,) published, (1,) now"),
-        ([1.0], [[1.0]], "shape (1,) published, (1, 1) now"),
         ([[1.0, 2.0]], [[1.0], [2.0]], "shape (1, 2) published, (2, 1) now"),
         ([], [1.0], "shape (0,) published, (1,) now"),
     ],
@@ -210,13 +181,12 @@ def test_a_share_of_the_entries_may_be_off_by_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "same"), [((0.9, 1.2), True), ((0.2, 0.8), True), ((0.81, 0.9), False)]
+    ("interval", "same"),
+    [((0.8, 1.2), True), ((0.2, 0.8), True), ((0.2, 0.5), True), ((0.81, 0.9), False)],
 )
 def test_in_distribution_two_intervals_must_overlap(
     shown: Shown, interval: tuple[float, float], same: bool
 ) -> None:
-    if interval == (0.9, 1.2):
-        interval = (0.8, 1.2)  # it touches
     old = said(shown, "{:.2f}", Estimate(0.6, 0.5, 0.8), holds=IN_DISTRIBUTION)
     now = Estimate(sum(interval) / 2, *interval)
     new = said(shown, "{:.2f}", now, holds=IN_DISTRIBUTION)
@@ -265,11 +235,6 @@ def test_what_is_no_interval_is_refused(three: tuple[float, float, float]) -> No
     assert kept.value == 0.333333333333  # up to rounding
 
 
-def test_in_distribution_a_number_without_its_interval_is_refused() -> None:
-    with pytest.raises(ValueError, match="in distribution only an Estimate holds"):
-        say(text("{:.2f}", 0.6), holds=IN_DISTRIBUTION)
-
-
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -297,7 +262,7 @@ def test_a_wider_tolerance_written_by_hand_holds_nothing_more(shown: Shown) -> N
     assert "its atol changed" in differences("x", old | {"atol": 9.0}, new)[0]
 
 
-@pytest.mark.parametrize("number", [3, 12345678.0, 0.5])
+@pytest.mark.parametrize("number", [3, 0.5])
 def test_in_distribution_only_an_interval_holds(number: float) -> None:
     with pytest.raises(ValueError, match="in distribution only an Estimate holds"):
         say(text("{:.0f}", number), holds=IN_DISTRIBUTION)
@@ -314,12 +279,10 @@ def test_a_machine_zero_is_published_as_its_bound() -> None:
     assert (written(old), f"{below(0, 1e-9)}") == ("below 1e-12", "below 1e-9")
     assert (number_of(old), differences("x", old, new)) == (1e-12, [])
     for large in (1e-12, -2e-12, math.nan, math.inf):
-        with pytest.raises(ValueError, match="value: a size below 1e-12"):
-            below(large, 1e-12)
+        refuses(below, {"bound": 1e-12}, value=large)
     assert differences("x", old, estimate("x", below(0, 1e-10), PRINTED)) != []
     for bound in (0, -1e-12, 0.002, math.nan):
-        with pytest.raises(ValueError, match="bound: above 0 and at most "):
-            below(0, bound)
+        refuses(below, {"value": 0}, bound=bound)
 
 
 @pytest.mark.parametrize(
@@ -370,17 +333,10 @@ def test_glue_shows_nothing_in_place_and_is_found_by_name(shown: Shown) -> None:
     ((data, mark, name),) = shown
     assert name == "a-name"
     assert data["application/papermill.record/text/plain"] == "'12.3 %'"
-    assert mark == {
-        "role": "glue",
-        "values": [
-            {
-                "name": "a-name",
-                "words": "{:.1f} %",
-                "numbers": [12.34],
-                "kind": "printed digits",
-            }
-        ],
-    }
+    (value,) = mark.pop("values")
+    assert mark == {"role": "glue"}
+    kept = {"words": "{:.1f} %", "numbers": [12.34], "kind": "printed digits"}
+    assert value == {"name": "a-name", **kept}
 
 
 @pytest.mark.parametrize("name", ["", " ", None])
@@ -397,27 +353,13 @@ def test_lines_are_one_output(shown: Shown) -> None:
     assert mark["values"][0]["numbers"] == [0.5, 3]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"rtol": -1e-3}, "rtol: a finite number of at least 0"),
-        ({"rtol": math.nan}, "rtol: a finite number of at least 0"),
-        ({"atol": math.inf}, "atol: a finite number of at least 0"),
-        ({"rtol": 1.0}, "rtol: less than 1, or no digit is held"),
-        ({"share": 0.3}, r"share: from 0\.5 to 1"),
-        ({"share": math.nan}, r"share: from 0\.5 to 1"),
-    ],
-)
-def test_a_tolerance_that_holds_nothing_is_refused(
-    arguments: dict[str, float], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        Tolerance("any", **arguments)
+def test_a_tolerance_that_holds_nothing_is_refused() -> None:
+    for wrong in (-1e-3, math.nan, 1.0):
+        refuses(Tolerance, {"kind": "any"}, rtol=wrong)
+    refuses(Tolerance, {"kind": "any"}, atol=math.inf, share=0.3)
+    refuses(Tolerance, {"kind": "any", "rtol": 0.1, "atol": 0.1}, share=1.1)
 
 
 def test_numbers_are_kept_to_twelve_digits_and_columns_to_eight() -> None:
-    made = text("{:.3f}", 1 / 3)
-    assert isinstance(made, Text)
-    assert made.numbers == (0.333333333333,)
+    assert text("{:.3f}", 1 / 3).numbers == (0.333333333333,)
     assert column("x", [1 / 3], relative(1e-6))["numbers"] == [0.33333333]
-    assert isinstance(below(0, 1e-3), Below)

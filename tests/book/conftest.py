@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 from nbformat import NotebookNode
 
-from flatter_lib import values
+from flatter_lib import claims, figures
+from flatter_lib.files import replace_json, replace_text
 from flatter_lib.publish import freshness, hygiene, sources, twins
 from flatter_lib.publish.checks import built
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.files import replace_json, replace_text
 from flatter_lib.publish.project import Chapter, Project
-from flatter_lib.values import PRINTED, Estimate, Tolerance
+from flatter_lib.values import glue
 
 SLUG = "falling-water"
 
@@ -99,46 +102,32 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" id="figure_1"><path d="M 0 0 L 12
 COLUMNS = {"time": [0.0, 1.0, 2.0], "height": [1.0, 0.5, 0.0]}
 
 
-def display(data: dict[str, str], **metadata: Any) -> NotebookNode:
-    """What a kernel sends for a displayed object."""
-    return nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+def write(root: Path, files: Mapping[str, str]) -> None:
+    """Files in a folder, by their names from there."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
 
 
-def stream(text: str, name: str = "stdout") -> NotebookNode:
-    """What a kernel sends for printed text."""
-    return nbformat.v4.new_output("stream", name=name, text=text)
+def displayed(show: Callable[..., object], *args: Any, **settings: Any) -> NotebookNode:
+    """What a kernel sends for what a call shows."""
+    with (
+        mock.patch("IPython.core.getipython.get_ipython"),
+        mock.patch("IPython.display.display") as display,
+    ):
+        show(*args, **settings)
+    (data,), sent = display.call_args
+    return nbformat.v4.new_output("display_data", data, metadata=sent["metadata"])
 
 
+@functools.cache
 def outputs() -> list[list[NotebookNode]]:
-    """What the kernel would answer to each code cell of the chapter, as figures.show and claims.record shape it."""
-    tolerance = Tolerance("figure", rtol=1e-6)
-    figure = [values.column(name, numbers, tolerance) for name, numbers in COLUMNS.items()]
-    prefix = "application/papermill.record/"
-    row = values.estimate("free-fall", Estimate(0.45, 0.44, 0.46), PRINTED)
-    row["where"] = {"runs": 3, "scale": "laptop"}
-    glued = {"name": "fall-time", "words": "{:.2f}", "numbers": [0.45], "kind": "printed digits"}
-    return [
-        [],
-        [],
-        [
-            display(
-                {"image/svg+xml": SVG, "text/plain": "<figure: time (3), height (3)>"},
-                flatter={"role": "figure", "values": figure},
-            )
-        ],
-        [
-            display(
-                {f"{prefix}text/plain": "'0.45'"},
-                scrapbook={"name": "fall-time", "mime_prefix": prefix},
-                flatter={"role": "glue", "values": [glued | {"atol": [0.005]}]},
-            ),
-            display(
-                {"text/plain": "claim free-fall: 0.450 [0.440, 0.460] (runs=3, scale=laptop)"},
-                flatter={"role": "claim", "values": [row]},
-            ),
-            stream("drops 3\n"),
-        ],
-    ]
+    """What the kernel would answer to each code cell of the chapter."""
+    figure = displayed(figures.show, Figure(), COLUMNS)
+    figure.data["image/svg+xml"] = SVG
+    glued = displayed(glue, "fall-time", "{:.2f}", 0.45)
+    row = displayed(claims.record, "free-fall", 0.45, 0.44, 0.46, runs=3, scale="laptop")
+    return [[], [], [figure], [glued, row, nbformat.v4.new_output("stream", text="drops 3\n")]]
 
 
 @dataclass(frozen=True)
@@ -156,17 +145,11 @@ class Book:
         """A file of the book."""
         return self.project.root / name
 
-    def replace(self, name: str, old: str, new: str) -> None:
-        """Change a text that stands in a file exactly once or more."""
-        text = self.path(name).read_text(encoding="utf-8")
-        assert old in text, f"{old!r} is not in {name}"
-        self.path(name).write_text(text.replace(old, new), encoding="utf-8")
-
     def execute(self) -> None:
         """Make the chapter's twin, as a kernel and publishing would."""
         notebook = sources.read(self.chapter)
         for cell, shown in zip(sources.code_cells(notebook), outputs(), strict=False):
-            cell.outputs, cell.execution_count = shown, 1
+            cell.outputs, cell.execution_count = copy.deepcopy(shown), 1
         twin, published = twins.clean(notebook)
         replace_json(self.chapter.values, published)
         replace_text(self.chapter.twin, nbformat.writes(twin) + "\n")
@@ -179,35 +162,15 @@ class Book:
             self.chapter.provenance, {"inputs": inputs, "executed": "2026-11-22T00:00:00Z"}
         )
 
-    def edit_source(self, old: str, new: str) -> None:
-        """Change the chapter's source and execute it."""
-        self.replace(f"book/source/{SLUG}.md", old, new)
-        self.tidy()
-        self.execute()
-
     def tidy(self) -> None:
         """Write the chapter's source as JupyterLab would."""
         text = self.chapter.source.read_text(encoding="utf-8")
         self.chapter.source.write_text(sources.tidy(text), encoding="utf-8")
 
-    def edit_twin(
-        self, change: Callable[[list[NotebookNode]], object], *, clean: bool = False
-    ) -> None:
-        """Change the code cells of the twin; ``clean``: and publish it as cleaned."""
-        twin = nbformat.read(self.chapter.twin, as_version=4)
-        change(sources.code_cells(twin))
-        twin = twins.clean(twin)[0] if clean else twin
-        replace_text(self.chapter.twin, nbformat.writes(twin) + "\n")
-
-    def edit_values(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change the published values."""
-        published = json.loads(self.chapter.values.read_text(encoding="utf-8"))
-        change(published)
-        replace_json(self.chapter.values, published)
-
-    def reports(self) -> dict[str, list[str]]:
+    def reports(self, *only: str) -> dict[str, list[str]]:
         """The lines of each check of sources and twins, by ``module.check``; silent ones are left out."""
-        return _lines({check: check(self.project) for check in hygiene.BEFORE_BUILD})
+        checks = [c for c in hygiene.BEFORE_BUILD if not only or name_of(c) in only]
+        return _lines({check: check(self.project) for check in checks})
 
 
 @dataclass(frozen=True)
@@ -216,16 +179,10 @@ class Site:
 
     html: Path
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file among the pages."""
-        path = self.html / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
     def add(self, html: str, before: str = "</article>") -> None:
         """Put a piece of HTML before the end of a part of the page."""
         text = (self.html / PAGE).read_text(encoding="utf-8")
-        self.write(PAGE, text.replace(before, html + before))
+        write(self.html, {PAGE: text.replace(before, html + before)})
 
     def reports(self) -> dict[str, list[str]]:
         """The lines of each check of the pages, by ``module.check``; silent ones are left out."""
@@ -237,12 +194,15 @@ def _lines(findings: dict[Callable[..., object], list[Finding]]) -> dict[str, li
     """Where and what, by the check; each finding also says what to do."""
     assert all(finding.cure for found in findings.values() for finding in found)
     return {
-        f"{check.__module__.rpartition('.')[2]}.{check.__name__}": [
-            f"{f.where}: {f.what}" for f in found
-        ]
+        name_of(check): [f"{f.where}: {f.what}" for f in found]
         for check, found in findings.items()
         if found
     }
+
+
+def name_of(check: Callable[..., object]) -> str:
+    """A check as ``module.check``."""
+    return f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
 
 
 @pytest.fixture(scope="session")
@@ -259,10 +219,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "flatter_lib/__init__.py": "",
         "flatter_lib/figures.py": "WIDTH = 7\n",
     }
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write(folder, files)
     made = Book(Project(folder))
     made.tidy()
     made.execute()
@@ -307,7 +264,5 @@ the source</a></article>
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     """Pages with nothing wrong in them."""
-    made = Site(tmp_path / "html")
-    for name, text in PAGES.items():
-        made.write(name, text)
-    return made
+    write(tmp_path / "html", PAGES)
+    return Site(tmp_path / "html")

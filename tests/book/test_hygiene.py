@@ -1,24 +1,19 @@
-"""A healthy book has no findings, and neither has the one in this checkout."""
+"""A healthy book has no findings; whether the one in this checkout has, the stage of that name says."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from flatter_lib.publish import hygiene, sources
-from flatter_lib.publish.hygiene import Finding
 from flatter_lib.publish.project import Project
 
-if TYPE_CHECKING:
-    from tests.book.conftest import Book, Site
+from .conftest import Book, Site
 
 CHECKOUT = Project.find(Path(__file__).parent)
 
 
-def test_a_healthy_book_has_no_findings(book: Book) -> None:
-    assert book.reports() == {}
+def test_a_healthy_book_has_no_findings(book: Book, site: Site) -> None:
+    assert book.reports() == site.reports() == {}
 
 
 def test_all_that_is_wrong_is_reported_at_once(book: Book, site: Site) -> None:
@@ -32,19 +27,6 @@ def test_all_that_is_wrong_is_reported_at_once(book: Book, site: Site) -> None:
         "book/chapters/stray.txt",
     }
     assert len(hygiene.after_build(site.html)) == 2
-
-
-def test_a_finding_is_one_line() -> None:
-    assert (
-        str(Finding("a.md", "holds\ntwo  lines", "join them")) == "a.md: holds two lines; join them"
-    )
-
-
-@pytest.mark.parametrize("check", hygiene.BEFORE_BUILD, ids=lambda check: check.__name__)
-def test_the_book_of_this_checkout(check: object) -> None:
-    assert callable(check)
-    findings = check(CHECKOUT)
-    assert not findings, "\n".join(map(str, findings))
 
 
 def test_a_notebook_without_the_library_says_how_to_get_it() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from sphinx.errors import ExtensionError
 
 from flatter_lib import evidence
+from flatter_lib.claims import record
 from flatter_lib.publish import build as builder
 from flatter_lib.publish import hygiene, twins
 from flatter_lib.publish.extension import mathjax
 from flatter_lib.publish.project import Project
-from flatter_lib.values import PRINTED, Estimate, estimate
+from flatter_lib.values import glue
+
+from .conftest import displayed, write
 
 HERE = Path(__file__).parents[2]
 TOC = """\
@@ -39,13 +41,10 @@ parts:
       - file: book/claims
       - file: book/reproduce
 """
-PAGES = {
-    "index": "# Tiny\n\n{cite:p}`galilei1638`; no formula here.\n\n```{verdict-counts}\n```\n",
-    "reproduce": (
-        "# Reproduce\n\n```{execution-table}\n```\n\n```{machines-table}\n```\n\n```{records-table}\n```\n"
-    ),
-    "claims": "# Claims\n\n```{ledger}\n```\n\n```{bibliography}\n```\n",
-}
+INDEX = "# Tiny\n\n{cite:p}`galilei1638`; no formula here.\n\n```{verdict-counts}\n```\n"
+REPRODUCE = (
+    "# Reproduce\n\n```{execution-table}\n```\n\n```{machines-table}\n```\n\n```{records-table}\n```\n"
+)
 BIBLIOGRAPHY = """\
 @book{galilei1638, title = {Two New {Sciences}}, author = {Galilei, Galileo}, publisher = {Elsevier}, year = {1638}}
 """
@@ -72,51 +71,46 @@ PROVENANCE = {
     "machine": "x86_64, 2 cores",
     "threads": 1,
 }
+FILES = {
+    "_toc.yml": TOC,
+    "book/index.md": INDEX,
+    "book/reproduce.md": REPRODUCE,
+    "book/claims.md": "# Claims\n\n```{ledger}\n```\n\n```{bibliography}\n```\n",
+    "book/references.bib": BIBLIOGRAPHY,
+    "book/claims/falling.yml": CLAIMS,
+    "book/claims/rolling.yml": OUR_CLAIMS,
+    "book/chapters/falling.provenance.json": json.dumps(PROVENANCE),
+}
 
 
 def code(source: str, *outputs: Any, **metadata: Any) -> Any:
-    cell = new_code_cell(source, execution_count=1, metadata=metadata)
-    cell.outputs = list(outputs)
-    return cell
+    shown = list(outputs)
+    return new_code_cell(source, execution_count=1, metadata=metadata, outputs=shown)
 
 
 def claim(
     name: str, value: float, *interval: float, tags: tuple[str, ...] = (), **where: Any
 ) -> Any:
-    number = Estimate(value, *interval) if interval else value
-    row = estimate(name, number, PRINTED) | {"where": where}
-    mark = {"flatter": {"role": "claim", "values": [row]}}
-    shown = new_output("display_data", {"text/plain": f"claim {name}"}, metadata=mark)
+    shown = displayed(record, name, value, *interval, **where)
     return code(f"record({name!r})", shown, tags=list(tags))
 
 
 def write_chapter(
-    root: Path, slug: str, *cells: Any, text: str = "The depth is $x$. So $y$ it is."
+    root: Path, slug: str, *cells: Any, text: str = "It is $x$. So, **32**, $y$, $z$; then $y$ is."
 ) -> None:
-    notebook = new_notebook(
-        cells=[new_markdown_cell(f"# {slug.title()} things\n\n{text}"), *cells],
-        metadata={
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
-        },
-    )
+    heading = f"# {slug.title()} things\n"
+    notebook = new_notebook(cells=[new_markdown_cell(f"{heading}\n{text}"), *cells])
     twin, values = twins.clean(notebook)
-    (root / f"book/source/{slug}.md").write_text(f"# {slug.title()} things\n")
+    write(root, {f"book/source/{slug}.md": heading})
+    write(root, {f"book/chapters/{slug}.values.json": json.dumps(values)})
     nbformat.write(twin, root / f"book/chapters/{slug}.ipynb")
-    (root / f"book/chapters/{slug}.values.json").write_text(json.dumps(values))
 
 
 def write_book(root: Path) -> None:
     """Two chapters, one of them with the record of its execution, and a ledger with every kind of row."""
-    for folder in ("source", "chapters", "claims"):
-        (root / "book" / folder).mkdir(parents=True)
     shutil.copytree(HERE / "book/_static", root / "book/_static")
     shutil.copy(HERE / "_config.yml", root)
-    (root / "_toc.yml").write_text(TOC)
-    for name, text in PAGES.items():
-        (root / f"book/{name}.md").write_text(text)
-    (root / "book/references.bib").write_text(BIBLIOGRAPHY)
-    (root / "book/claims/falling.yml").write_text(CLAIMS)
-    (root / "book/claims/rolling.yml").write_text(OUR_CLAIMS)
+    write(root, FILES)
     write_chapter(
         root,
         "falling",
@@ -125,39 +119,18 @@ def write_book(root: Path) -> None:
         claim("weight", 0.5, 0.4, 0.6, runs=7, scale="laptop", tags=("hide-input",)),
     )
     write_chapter(root, "rolling", claim("roll", 1.0, scale="closed form"))
-    (root / "book/chapters/falling.provenance.json").write_text(json.dumps(PROVENANCE))
     write_evidence(root)
 
 
 def write_evidence(root: Path) -> None:
     """What was executed on other machines, and sets of records, all but one of them verified."""
-    runs = [
-        {
-            "name": "falling",
-            "isa": isa,
-            "threads": 2,
-            "data": copy,
-            "differs": differs,
-            "seconds": 9,
-        }
-        for isa, copy, differs in (
-            ("avx2", "found", []),
-            ("avx2", "elsewhere", ["x: is gone"]),
-            ("sse", "", []),
-        )
-    ]
-    runs.append(
-        {"name": "unit tests", "isa": "sse", "threads": 2, "data": "", "differs": [], "seconds": 9}
-    )
-    made = {
-        "commit": "0" * 40,
-        "processor": "A processor",
-        "machines": {"avx2": "one", "sse": "another"},
-    }
-    (root / "book/machines.json").write_text(json.dumps(made | {"runs": runs}))
-    (root / "book/results").mkdir()
-    for name in ("drops", "balls", "feathers", "stones"):
-        (root / f"book/results/{name}.jsonl").write_text("")
+    run = {"name": "falling", "isa": "avx2", "threads": 2, "data": "", "differs": [], "seconds": 9}
+    there, tests = {"isa": "sse"}, {"name": "unit tests"}
+    runs = [run, run | {"data": "elsewhere", "differs": ["x: is gone"]}, run | there]
+    made = {"commit": "0" * 40, "processor": "A processor", "runs": [*runs, run | there | tests]}
+    made["machines"] = {"avx2": "one", "sse": "another"}
+    write(root, {"book/machines.json": json.dumps(made)})
+    write(root, {f"book/results/{n}.jsonl": "" for n in ("drops", "balls", "feathers", "stones")})
     verified = {
         "source": "s",
         "commit": "abcdef0123456789",
@@ -174,9 +147,8 @@ def write_evidence(root: Path) -> None:
         "feathers": {"failures": {"a": "ValueError: no"}, "passed": False},
         "stones": {"digest": "another"},
     }.items():
-        (root / f"book/results/{name}.verified.json").write_text(
-            json.dumps([{}, verified | change])
-        )
+        told = json.dumps([{}, verified | change])
+        write(root, {f"book/results/{name}.verified.json": told})
 
 
 @dataclass(frozen=True)
@@ -189,9 +161,9 @@ class Pages:
     def read(self, name: str) -> BeautifulSoup:
         return BeautifulSoup((self.html / name).read_text(encoding="utf-8"), "html.parser")
 
-    def all(self) -> Iterator[tuple[Path, BeautifulSoup]]:
-        for path in [*self.html.glob("book/**/*.html"), self.html / "search.html"]:
-            yield path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    def rows(self, table: str) -> list[str]:
+        """What the rows of a table on the page *Reproduce* say."""
+        return [words(row) for row in self.read("book/reproduce.html").select(f"{table} tbody tr")]
 
 
 def build(root: Path) -> Pages:
@@ -331,13 +303,11 @@ def test_a_chapter_ends_with_how_it_was_executed(pages: Pages) -> None:
 
 
 def test_the_table_has_every_chapter_executed_or_not(pages: Pages) -> None:
-    rows = [
-        words(row) for row in pages.read("book/reproduce.html").select(".execution-table tbody tr")
-    ]
-    assert rows[0].startswith(
+    falling, rolling = pages.rows(".execution-table")
+    assert falling.startswith(
         "Falling things 2026-11-22, 01:02 UTC 63 s 0123456789 with uncommitted"
     )
-    assert rows[1].startswith("Rolling things not yet")
+    assert rolling.startswith("Rolling things not yet")
     assert pages.read("book/chapters/rolling.html").select_one("footer.provenance") is None
 
 
@@ -347,20 +317,14 @@ def test_a_second_build_shows_a_new_execution(rebuilt: Pages) -> None:
     assert "uncommitted" not in falling
     rolling = words(rebuilt.read("book/chapters/rolling.html").select_one("footer.provenance"))
     assert "2 threads" in rolling
-    rows = [
-        words(row)
-        for row in rebuilt.read("book/reproduce.html").select(".execution-table tbody tr")
-    ]
-    assert "12 s" in rows[0]
-    assert "not yet" not in rows[1]
+    assert [row.split()[5:7] for row in rebuilt.rows(".execution-table")] == [["12", "s"]] * 2
 
 
 def test_a_second_build_shows_a_new_measurement(rebuilt: Pages) -> None:
     row = words(ledger_row(rebuilt, "roll"))
     assert "0.5, exact" in row
     assert "contradicted" in row
-    counts = [words(i) for i in rebuilt.read("book/index.html").select("ul.verdict-counts li")]
-    assert "2 contradicted" in counts
+    assert "2 contradicted" in words(rebuilt.read("book/index.html").select_one(".verdict-counts"))
 
 
 def test_a_second_build_leaves_no_page_of_a_former_book(rebuilt: Pages) -> None:
@@ -374,22 +338,12 @@ def test_built_pages_have_no_findings(pages: Pages) -> None:
 
 
 def test_formulas_are_drawn_by_a_script_beside_the_pages(pages: Pages) -> None:
-    scripts = {
-        path.stem: [s["src"] for s in page.select("script[src*=mathjax]")]
-        for path, page in pages.all()
-    }
-    [script] = scripts["falling"]
-    assert script.startswith("../../_static/mathjax/tex-svg.js")
-    assert scripts["search"] == []
+    (script,) = pages.read("book/chapters/falling.html").select("script[src*=mathjax]")
+    assert script["src"].startswith("../../_static/mathjax/tex-svg.js")
+    assert pages.read("search.html").select("script[src*=mathjax]") == []
     folder = pages.html / "_static/mathjax"
-    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    assert size < 5e6
-    for part in (
-        "tex-svg.js",
-        "input/tex/extensions/cancel.js",
-        "a11y/explorer.js",
-        "sre/mathmaps/en.json",
-    ):
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 5e6
+    for part in ("input/tex/extensions/cancel.js", "a11y/explorer.js", "sre/mathmaps/en.json"):
         assert (folder / part).is_file()
 
 
@@ -402,8 +356,11 @@ def test_what_to_do_without_mathjax_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_formula_keeps_the_mark_that_follows_it(pages: Pages) -> None:
-    joined = [words(tag) for tag in pages.read("book/chapters/falling.html").select("p .unbroken")]
-    assert joined == [r"\(x\) ."]
+    page = pages.read("book/chapters/falling.html")
+    joined = [words(tag) for tag in page.select("p .unbroken")]
+    assert joined == [r"\(x\) .", r"\(y\) ,", r"\(z\) ;"]
+    # Texts that are equal, such as the commas, are not taken for each other.
+    assert words(page.select_one("h1 + p")) == r"It is \(x\) . So, 32 , \(y\) , \(z\) ; then \(y\) is."
 
 
 def test_pages_say_their_language_and_let_the_keyboard_skip_the_menu(pages: Pages) -> None:
@@ -418,15 +375,15 @@ BUTTONS = re.compile(r"mybinder\.org|colab\.research|source-repository-button|so
 
 
 def test_no_button_needs_a_repository_while_none_is_named(pages: Pages) -> None:
-    for _, page in pages.all():
-        assert not BUTTONS.search(str(page))
+    for path in [*pages.html.glob("book/**/*.html"), pages.html / "search.html"]:
+        assert not BUTTONS.search(path.read_text(encoding="utf-8"))
 
 
 def test_buttons_appear_with_the_address(tmp_path: Path) -> None:
     write_book(root := tmp_path)
     config = yaml.safe_load((root / "_config.yml").read_text())
     config["repository"]["url"] = "https://github.com/someone/somewhere"
-    (root / "_config.yml").write_text(yaml.safe_dump(config))
+    write(root, {"_config.yml": yaml.safe_dump(config)})
     built = build(root)
     assert not built.problems
     page = str(built.read("book/chapters/falling.html"))
@@ -438,13 +395,13 @@ def test_buttons_appear_with_the_address(tmp_path: Path) -> None:
 
 
 def test_the_evidence_says_what_agreed_where_and_what_was_measured_again(pages: Pages) -> None:
-    machines, records = pages.read("book/reproduce.html").select("table.evidence-table")
-    assert [words(row) for row in machines.select("tr")] == [
-        "Executed avx2, 2 threads sse, 2 threads",
+    head = pages.read("book/reproduce.html").select_one("table.evidence-table thead")
+    assert words(head) == "Executed avx2, 2 threads sse, 2 threads"
+    assert pages.rows("table.evidence-table")[:2] == [
         "Falling things 1 values differ agrees",
         "unit tests not run agrees",
     ]
-    assert [words(row) for row in records.select("tbody tr")] == [
+    assert pages.rows("table.evidence-table")[2:] == [
         "balls not verified yet – – – –",
         "drops 9 2 abcdef0123 Linux, A processor all 1 measurements hold",
         "feathers 9 2 abcdef0123 Linux, A processor 1 of 1 measurements hold, 1 runs fail",
@@ -488,12 +445,8 @@ MISTAKEN = [
 def write_broken(root: Path) -> None:
     """The tiny book with everything wrong that a build must not let pass."""
     write_book(root)
-    prefix = "application/papermill.record/"
-    glued = new_output(
-        "display_data",
-        {f"{prefix}text/plain": "'0.463'"},
-        metadata={"scrapbook": {"name": "depth", "mime_prefix": prefix}},
-    )
+    glued = displayed(glue, "depth", "{:.3f}", 0.463)
+    del glued.metadata["flatter"]  # as by myst-nb's own
     drawn = new_output(
         "display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"}
     )
@@ -507,16 +460,16 @@ def write_broken(root: Path) -> None:
         claim("rise", 1.0, scale="closed form"),
         text="\n\n".join([*TYPED.values(), *REASONABLE, *MISTAKEN]),
     )
-    twice = "@misc{newton1687, title = {Opticks}}\n" * 2
-    (root / "book/references.bib").write_text(BIBLIOGRAPHY + twice)
-    claims = OUR_CLAIMS.replace("this book", "kepler1613").replace(
-        "Balls", "{cite}`kepler1614`: balls"
-    )
-    (root / "book/claims/rolling.yml").write_text(claims)
+    claims = OUR_CLAIMS.replace("this book", "kepler1613")
     elsewhere = "{glue:text}`depth` {glue:text}`chapters/falling.ipynb::height:s`"
-    (root / "book/index.md").write_text(f"{PAGES['index']}\n{elsewhere}\n")
-    (root / "book/draft.md").write_text("# Draft\n")
-    (root / "_toc.yml").write_text(f"{TOC}      - file: book/glossary\n")
+    files = {
+        "_toc.yml": f"{TOC}      - file: book/glossary\n",
+        "book/references.bib": BIBLIOGRAPHY + "@misc{newton1687, title = {Opticks}}\n" * 2,
+        "book/claims/rolling.yml": claims.replace("Balls", "{cite}`kepler1614`: balls"),
+        "book/index.md": f"{INDEX}\n{elsewhere}\n",
+        "book/draft.md": "# Draft\n",
+    }
+    write(root, files)
 
 
 @pytest.fixture(scope="module")

@@ -13,25 +13,13 @@ from bs4 import BeautifulSoup, Tag
 from flatter_lib.publish.checks.finding import Finding
 
 #: Relations of a <link> that fetch nothing when the page is opened.
-SILENT_LINKS = {
-    "alternate",
-    "author",
-    "canonical",
-    "copyright",
-    "help",
-    "index",
-    "license",
-    "next",
-    "prev",
-    "search",
-}
+SILENT_LINKS = {"alternate", "author", "canonical", "copyright", "help", "index", "license"}
+SILENT_LINKS |= {"next", "prev", "search"}
 #: Attributes by which an element loads something; those of the second row only in a drawing.
 LOADING, DRAWN = ("src", "srcset", "poster", "data"), ("href", "xlink:href")
 _IN_STYLE = re.compile(r"@import\s+[\"']([^\"']+)[\"']|url\(\s*[\"']?([^\"')]+)[\"']?\s*\)")
 _IN_SCRIPT = re.compile(
-    r"\bimport\s*\(?\s*[\"'`]((?:https?:)?//[^\"'`]+)[\"'`]"
-    r"|\bfrom\s*[\"']((?:https?:)?//[^\"']+)[\"']"
-    r"|\bimportScripts\(\s*[\"']((?:https?:)?//[^\"']+)[\"']"
+    r"\b(?:import|importScripts|from)\s*\(?\s*[\"'`]((?:https?:)?//[^\"'`]+)[\"'`]"
 )
 #: The address of a script or style in an inline script: whoever writes it there loads it sooner or later.
 _SCRIPT_ADDRESS = re.compile(
@@ -72,14 +60,10 @@ def read(html: Path) -> Site:
 def local(site: Site) -> list[Finding]:
     """No page, style sheet or script loads anything from another host, and what they load is there."""
     loads = [(path, load) for path, page in site.pages.items() for load in _loads(page)]
-    for ending, loads_of in (
-        ("css", _loads_of_style),
-        ("js", _loads_of_script),
-        ("mjs", _loads_of_script),
-    ):
-        for path in sorted(site.html.rglob(f"*.{ending}")):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            loads += [(path, load) for load in loads_of(text)]
+    for path in sorted([*site.html.rglob("*.css"), *site.html.rglob("*.*js")]):
+        loads_of = _loads_of_style if path.suffix == ".css" else _loads_of_script
+        text = path.read_text(encoding="utf-8", errors="replace")
+        loads += [(path, load) for load in loads_of(text)]
     found = []
     for path, (by, address) in dict.fromkeys(loads):
         if _ELSEWHERE.match(address):
@@ -149,7 +133,7 @@ def _loads(page: BeautifulSoup) -> Iterator[Load]:
             yield from _loads_of_style(tag.get_text())
         if tag.name == "script":
             yield from _loads_of_script(tag.get_text())
-            yield from (("script", m.group(1)) for m in _SCRIPT_ADDRESS.finditer(tag.get_text()))
+            yield from (("script", found) for found in _SCRIPT_ADDRESS.findall(tag.get_text()))
 
 
 def _loads_of_style(text: str) -> Iterator[Load]:
@@ -160,8 +144,7 @@ def _loads_of_style(text: str) -> Iterator[Load]:
 
 def _loads_of_script(text: str) -> Iterator[Load]:
     """What a script imports from other hosts."""
-    for match in _IN_SCRIPT.finditer(text):
-        yield "import", next(group for group in match.groups() if group)
+    yield from (("import", address) for address in _IN_SCRIPT.findall(text))
 
 
 def _links(page: BeautifulSoup) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -10,6 +13,48 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.project import Chapter, Project
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A chapter's executed twin, and what findings call it and its cells."""
+
+    project: Project
+    chapter: Chapter
+    notebook: NotebookNode
+
+    @property
+    def name(self) -> str:
+        """Its file."""
+        return relative(self.project, self.chapter.twin)
+
+    @property
+    def again(self) -> str:
+        """What executes it again."""
+        return f"flatter run {self.chapter.slug}"
+
+    def cells(self) -> Iterator[tuple[NotebookNode, str]]:
+        """Every cell by the name that readers can count: its place among the code cells, or among the texts."""
+        numbers: Counter[str] = Counter()
+        for cell in self.notebook.cells:
+            kind = "code cell" if cell.cell_type == "code" else "text cell"
+            numbers[kind] += 1
+            yield cell, f"{self.name}, {kind} {numbers[kind]}"
+
+    def outputs(self) -> Iterator[tuple[NotebookNode, str]]:
+        """Every output, and where its cell is."""
+        for cell, where in self.cells():
+            yield from ((output, where) for output in cell.get("outputs", []))
+
+
+def of_each(check: Callable[[Twin], Iterable[Finding]]) -> Callable[[Project], list[Finding]]:
+    """A check of one twin as a check of all; :func:`readable` reports those that are no notebooks."""
+
+    @functools.wraps(check)
+    def of_all(project: Project) -> list[Finding]:
+        return [finding for twin in executed(project) for finding in check(twin)]
+
+    return of_all
 
 
 def chapters(project: Project) -> list[Chapter]:
@@ -21,18 +66,11 @@ def chapters(project: Project) -> list[Chapter]:
     return [*known, *(project.chapter_paths(slug) for slug in strays)]
 
 
-def executed(project: Project) -> Iterator[tuple[Chapter, NotebookNode]]:
-    """Every chapter whose twin is a notebook, with it; :func:`readable` reports the others."""
-    for chapter in chapters(project):
-        if chapter.twin.is_file() and not _damage(chapter.twin):
-            yield chapter, _read(chapter.twin)
-
-
-def cells(project: Project) -> Iterator[tuple[Chapter, NotebookNode, str]]:
-    """Every cell of these twins: its chapter, the cell, and where it is."""
-    for chapter, twin in executed(project):
-        for index, cell in enumerate(twin.cells):
-            yield chapter, cell, cell_at(project, chapter, twin, index)
+def executed(project: Project) -> Iterator[Twin]:
+    """Every twin that is a notebook."""
+    for chapter, found in _found(project):
+        if isinstance(found, NotebookNode):
+            yield Twin(project, chapter, found)
 
 
 def readable(project: Project) -> list[Finding]:
@@ -40,11 +78,11 @@ def readable(project: Project) -> list[Finding]:
     return [
         Finding(
             relative(project, chapter.twin),
-            f"is not a notebook: {damage}",
+            f"is not a notebook: {found}",
             f"execute it again: flatter run {chapter.slug}",
         )
-        for chapter in chapters(project)
-        if chapter.twin.is_file() and (damage := _damage(chapter.twin))
+        for chapter, found in _found(project)
+        if isinstance(found, str)
     ]
 
 
@@ -53,22 +91,19 @@ def relative(project: Project, path: Path) -> str:
     return path.relative_to(project.root).as_posix()
 
 
-def cell_at(project: Project, chapter: Chapter, notebook: NotebookNode, index: int) -> str:
-    """A cell by the name that readers can count: its place among the code cells, or among the texts."""
-    kind = notebook.cells[index].cell_type
-    number = sum(cell.cell_type == kind for cell in notebook.cells[: index + 1])
-    name = "code cell" if kind == "code" else "text cell"
-    return f"{relative(project, chapter.twin)}, {name} {number}"
+def _found(project: Project) -> Iterator[tuple[Chapter, NotebookNode | str]]:
+    """Every twin that there is, or what is wrong with it."""
+    for chapter in chapters(project):
+        if chapter.twin.is_file():
+            yield chapter, _parsed(chapter.twin.read_bytes())
 
 
-def _read(path: Path) -> NotebookNode:
-    return nbformat.v4.reads_json(path.read_text(encoding="utf-8"))
-
-
-def _damage(path: Path) -> str:
+@functools.lru_cache(maxsize=64)
+def _parsed(content: bytes) -> NotebookNode | str:
+    """A notebook, which the checks read one after another, or what is wrong with it."""
     try:
-        notebook = _read(path)
+        notebook: NotebookNode = nbformat.v4.reads_json(content.decode())
         first = next(nbformat.validator.iter_validate(notebook, version=4), None)
     except Exception as error:  # whatever a reader of broken files raises is the finding
         return f"{type(error).__name__}: {error}"
-    return "" if first is None else str(first.message)
+    return notebook if first is None else str(first.message)

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from flatter_lib.publish import twins
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cells
+from flatter_lib.publish.checks.notebooks import Twin, executed, of_each
 from flatter_lib.publish.project import Project
 
 #: Shorter descriptions do not say what is seen.
@@ -24,31 +24,30 @@ _DRAWN_IN_HTML = re.compile(r"<(img|svg)\b", re.IGNORECASE)
 _GLUE = re.compile(r"\{glue(?::\w+)?\}[`\s]\s*(?:[^`\s]*::)?([^`:\s]+)")
 
 
-def done(project: Project) -> list[Finding]:
+@of_each
+def done(twin: Twin) -> Iterator[Finding]:
     """Every code cell was executed, none raised an error, and none asks not to be held."""
-    found = []
-    for chapter, cell, where in cells(project):
+    again = f"then execute it again: {twin.again}"
+    for cell, where in twin.cells():
         if cell.cell_type != "code":
             continue
-        again = f"then execute it again: flatter run {chapter.slug}"
         if not cell.source.strip():
-            found.append(Finding(where, "is empty", f"remove it from the source, {again}"))
+            yield Finding(where, "is empty", f"remove it from the source, {again}")
         elif cell.execution_count is None:
-            found.append(Finding(where, "was not executed", f"flatter run {chapter.slug}"))
+            yield Finding(where, "was not executed", twin.again)
         if _UNHELD.search(cell.source) or _UNHELD_TAGS & set(cell.metadata.get("tags", [])):
             cure = f"publish values with their tolerances instead, {again}"
-            found.append(Finding(where, "tells nbval not to hold what it shows", cure))
-        errors = [o for o in cell.outputs if o.output_type == "error"]
-        what = "ends in an error, {0.ename}: {0.evalue}"
-        found += [Finding(where, what.format(o), f"mend the source, {again}") for o in errors]
-    return found
+            yield Finding(where, "tells nbval not to hold what it shows", cure)
+        for output in (output for output in cell.outputs if output.output_type == "error"):
+            what = f"ends in an error, {output.ename}: {output.evalue}"
+            yield Finding(where, what, f"mend the source, {again}")
 
 
 def figures(project: Project) -> list[Finding]:
     """Every figure has a name of its own, a caption and a description, and there is one a cell."""
     found = []
     names: Counter[str] = Counter()
-    for _, cell, where in cells(project):
+    for cell, where in (pair for twin in executed(project) for pair in twin.cells()):
         pictures = sum(_is_picture(output) for output in cell.get("outputs", []))
         name = twins.figure_name(cell)
         if pictures or name:
@@ -60,25 +59,23 @@ def figures(project: Project) -> list[Finding]:
     return found
 
 
-def glued(project: Project) -> list[Finding]:
+@of_each
+def glued(twin: Twin) -> Iterator[Finding]:
     """Every glued value is shown by a text; that what a text shows is glued, Sphinx says."""
-    texts = [
-        *project.book.glob("*.md"),
-        *project.source.glob("*.md"),
-        *project.claims.glob("*.yml"),
-    ]
-    shown = {name for path in texts for name in _GLUE.findall(path.read_text(encoding="utf-8"))}
-    cure = "show it with {glue:text}, or do not glue it"
-    names = (
-        (where, output.get("metadata", {}).get("scrapbook", {}).get("name", ""))
-        for _, cell, where in cells(project)
-        for output in cell.get("outputs", [])
+    folders = (
+        (twin.project.book, "*.md"),
+        (twin.project.source, "*.md"),
+        (twin.project.claims, "*.yml"),
     )
-    return [
-        Finding(where, f"glues {name}, which no text shows", cure)
-        for where, name in names
-        if name and name not in shown
+    texts = [
+        path.read_text(encoding="utf-8") for folder, kind in folders for path in folder.glob(kind)
     ]
+    shown = {name for text in texts for name in _GLUE.findall(text)}
+    for output, where in twin.outputs():
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        if name and name not in shown:
+            cure = "show it with {glue:text}, or do not glue it"
+            yield Finding(where, f"glues {name}, which no text shows", cure)
 
 
 def _problems(cell: NotebookNode, pictures: int) -> Iterator[tuple[str, str]]:

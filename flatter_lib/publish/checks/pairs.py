@@ -5,9 +5,11 @@ Whether each is in the table of contents once, Sphinx says.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flatter_lib.publish import freshness, sources, twins
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cell_at, chapters, executed, relative
+from flatter_lib.publish.checks.notebooks import Twin, chapters, of_each, relative
 from flatter_lib.publish.project import BookError, Project
 
 
@@ -29,24 +31,22 @@ def one_to_one(project: Project) -> list[Finding]:
     return found
 
 
-def fresh(project: Project) -> list[Finding]:
+@of_each
+def fresh(twin: Twin) -> Iterator[Finding]:
     """Every twin was executed from what its source, parameters and records are now.
 
     The library may have changed since: whether that changes anything, executing the chapter again will say.
     """
-    found = []
-    for chapter, _ in executed(project):
-        try:
-            reasons = freshness.state(project, chapter).reasons if chapter.source.is_file() else ()
-        except BookError as error:
-            where = relative(project, chapter.source)
-            found.append(Finding(where, f"cannot be compared with its twin: {error}", "mend it"))
-            continue
-        if reasons:
-            cure = f"execute it again: flatter run {chapter.slug}"
-            where = relative(project, chapter.twin)
-            found.append(Finding(where, f"is not fresh: {', '.join(reasons)}", cure))
-    return found
+    source = twin.chapter.source
+    try:
+        reasons = freshness.state(twin.project, twin.chapter).reasons if source.is_file() else ()
+    except BookError as error:
+        what = f"cannot be compared with its twin: {error}"
+        yield Finding(relative(twin.project, source), what, "mend it")
+        return
+    if reasons:
+        what = f"is not fresh: {', '.join(reasons)}"
+        yield Finding(twin.name, what, f"execute it again: {twin.again}")
 
 
 def tidy(project: Project) -> list[Finding]:
@@ -65,29 +65,23 @@ def tidy(project: Project) -> list[Finding]:
     return found
 
 
-def equal(project: Project) -> list[Finding]:
+@of_each
+def equal(twin: Twin) -> Iterator[Finding]:
     """A twin is what publishing gives for its source and these outputs: unedited, in order, with no mark of its run."""
-    found = []
-    for chapter, twin in executed(project):
-        try:
-            source = sources.read(chapter)
-        except BookError:
-            continue
-        cure = f"edit the source only, and let `flatter run {chapter.slug}` write the twin"
-        where = relative(project, chapter.twin)
-        kinds = [[cell.cell_type for cell in notebook.cells] for notebook in (twin, source)]
-        if kinds[0] != kinds[1]:
-            found.append(Finding(where, "its cells are not those of its source", cure))
-            continue
-        published = twins.weave(source, twin)
-        if twin | {"cells": []} != published | {"cells": []}:
-            what = (
-                "differs in metadata or front matter (`flatter:`) from what its source would give"
-            )
-            found.append(Finding(where, what, cure))
-        for index, (ours, theirs) in enumerate(zip(twin.cells, published.cells, strict=True)):
-            parts = [part for part in {**theirs, **ours} if ours.get(part) != theirs.get(part)]
-            if parts:
-                what = f"differs in {' and '.join(parts)} from what its source would give"
-                found.append(Finding(cell_at(project, chapter, twin, index), what, cure))
-    return found
+    try:
+        source = sources.read(twin.chapter)
+    except BookError:
+        return
+    cure = f"edit the source only, and let `{twin.again}` write the twin"
+    kinds = [[cell.cell_type for cell in made.cells] for made in (twin.notebook, source)]
+    if kinds[0] != kinds[1]:
+        yield Finding(twin.name, "its cells are not those of its source", cure)
+        return
+    published = twins.weave(source, twin.notebook)
+    differs = "differs in {} from what its source would give"
+    if twin.notebook | {"cells": []} != published | {"cells": []}:
+        yield Finding(twin.name, differs.format("metadata or front matter (`flatter:`)"), cure)
+    for (ours, where), theirs in zip(twin.cells(), published.cells, strict=True):
+        parts = [part for part in {**theirs, **ours} if ours.get(part) != theirs.get(part)]
+        if parts:
+            yield Finding(where, differs.format(" and ".join(parts)), cure)

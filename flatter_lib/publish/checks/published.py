@@ -11,8 +11,8 @@ from nbformat import NotebookNode
 from flatter_lib.claims import line
 from flatter_lib.publish import compare, twins
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cell_at, executed, relative
-from flatter_lib.publish.project import BookError, Project
+from flatter_lib.publish.checks.notebooks import Twin, of_each, relative
+from flatter_lib.publish.project import BookError
 from flatter_lib.values import in_prose, written
 
 #: A number that depends on rounding. Whole numbers may be words: how many, which.
@@ -22,51 +22,44 @@ _FLOAT = re.compile(
 )
 
 
-def values(project: Project) -> list[Finding]:
+@of_each
+def values(twin: Twin) -> Iterator[Finding]:
     """Values and outputs are one to one, and an output shows what its values say."""
-    found = []
-    for chapter, twin in executed(project):
-        cure = f"execute the chapter again: flatter run {chapter.slug}"
-        try:
-            kept = twins.published_values(chapter)
-        except BookError as error:
-            what, _, _ = str(error).rpartition(": ")
-            found.append(Finding(relative(project, chapter.values), what, cure))
-            continue
-        shown: set[str] = set()
-        for index, cell in enumerate(twin.cells):
-            where = cell_at(project, chapter, twin, index)
-            for output in cell.get("outputs", []):
-                names = twins.names_of(output)
-                shown |= set(names)
-                found += [Finding(where, what, cure) for what in _problems(output, names, kept)]
-                if not names and any(kind in compare.PICTURES for kind in output.get("data", {})):
-                    what = "shows a picture without the numbers behind it"
-                    found.append(Finding(where, what, "end its cell in figures.show(...)"))
-        lost = sorted(set(kept) - shown)
-        where = relative(project, chapter.values)
-        found += [Finding(where, f"has {name}, which no cell shows", cure) for name in lost]
-    return found
+    cure = f"execute the chapter again: {twin.again}"
+    beside = relative(twin.project, twin.chapter.values)
+    try:
+        kept = twins.published_values(twin.chapter)
+    except BookError as error:
+        what, _, _ = str(error).rpartition(": ")
+        yield Finding(beside, what, cure)
+        return
+    shown: set[str] = set()
+    for output, where in twin.outputs():
+        names = twins.names_of(output)
+        shown |= set(names)
+        yield from (Finding(where, what, cure) for what in _problems(output, names, kept))
+        if not names and any(kind in compare.PICTURES for kind in output.get("data", {})):
+            what = "shows a picture without the numbers behind it"
+            yield Finding(where, what, "end its cell in figures.show(...)")
+    for name in sorted(set(kept) - shown):
+        yield Finding(beside, f"has {name}, which no cell shows", cure)
 
 
-def bare_numbers(project: Project) -> list[Finding]:
+@of_each
+def bare_numbers(twin: Twin) -> Iterator[Finding]:
     """No cell prints a number past its values: its digits would be compared with those of another processor.
 
     Nor in their words, unless the chapter's own code says that number: a setting, or the number of a section.
     """
     cure = "say(text(...)), glue(...) or record(...) of flatter_lib.values publish a number with its tolerance"
-    found = []
-    for chapter, twin in executed(project):
-        try:
-            kept = twins.published_values(chapter)
-        except BookError:
-            kept = {}
-        code = "\n".join(cell.source for cell in twin.cells if cell.cell_type == "code")
-        for index, cell in enumerate(twin.cells):
-            for number in _bare(cell, kept, code):
-                where = cell_at(project, chapter, twin, index)
-                found.append(Finding(where, f"prints a bare number, {number}", cure))
-    return found
+    try:
+        kept = twins.published_values(twin.chapter)
+    except BookError:
+        kept = {}
+    code = "\n".join(cell.source for cell in twin.notebook.cells if cell.cell_type == "code")
+    for output, where in twin.outputs():
+        for number in _bare(output, kept, code):
+            yield Finding(where, f"prints a bare number, {number}", cure)
 
 
 def _problems(output: NotebookNode, names: list[str], kept: twins.Values) -> Iterator[str]:
@@ -88,14 +81,14 @@ def _pieces(text: str) -> list[str]:
     return sorted(re.split(r", | \(|\)", text))
 
 
-def _bare(cell: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
-    for output in cell.get("outputs", []):
-        words = compare.words_of(output)
-        for name in twins.names_of(output):
-            said = str(kept.get(name, {}).get("words", ""))
-            words += [literal for literal, *_ in Formatter().parse(said)]
-        for number in (match.group() for text in words for match in _FLOAT.finditer(text)):
-            coded = re.search(rf"(?<![\d.]){re.escape(number)}(?![\w.])", code)
-            if not coded or number.lower() == "nan":
-                yield number
-                break
+def _bare(output: NotebookNode, kept: twins.Values, code: str) -> Iterator[str]:
+    """The first number of an output that is none of its values and that the code does not say."""
+    words = compare.words_of(output)
+    for name in twins.names_of(output):
+        said = str(kept.get(name, {}).get("words", ""))
+        words += [literal for literal, *_ in Formatter().parse(said)]
+    for number in (match.group() for text in words for match in _FLOAT.finditer(text)):
+        coded = re.search(rf"(?<![\d.]){re.escape(number)}(?![\w.])", code)
+        if not coded or number.lower() == "nan":
+            yield number
+            return

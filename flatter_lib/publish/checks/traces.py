@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 
 from flatter_lib.fingerprint import git
 from flatter_lib.publish.checks.finding import Finding
-from flatter_lib.publish.checks.notebooks import cells, relative
+from flatter_lib.publish.checks.notebooks import Twin, of_each, relative
 from flatter_lib.publish.project import Project
 
 #: What stands before a path keeps addresses (https://host/home/x) and variables ($ROOT/home/x) out.
@@ -35,16 +35,15 @@ _CLOCK = re.compile(
 _BUILT = re.compile(r"_build|__pycache__|\.git|\.venv|\.ipynb_checkpoints|\..*_cache|.*\.egg-info")
 
 
-def outputs(project: Project) -> list[Finding]:
+@of_each
+def outputs(twin: Twin) -> Iterator[Finding]:
     """No output holds a path of the machine, a memory address, a warning, a clock, or anything from stderr."""
-    found = []
-    for chapter, cell, where in cells(project):
-        cure = f"mend the cell in the source, then: flatter run {chapter.slug}"
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr":
-                found.append(Finding(where, f"writes to stderr: {_start(output.text)}", cure))
-            found += [Finding(where, f"shows {what}", cure) for what in _traces(project, output)]
-    return found
+    cure = f"mend the cell in the source, then: {twin.again}"
+    for output, where in twin.outputs():
+        if output.output_type == "stream" and output.name == "stderr":
+            yield Finding(where, f"writes to stderr: {_start(output.text)}", cure)
+        for what in _traces(twin.project, output):
+            yield Finding(where, f"shows {what}", cure)
 
 
 def files(project: Project) -> list[Finding]:

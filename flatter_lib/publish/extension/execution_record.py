@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from html import escape
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from flatter_lib.publish.project import Chapter, Project
 from flatter_lib.publish.provenance import stored
 
 CHAPTERS = "book/chapters/"
+_DOWNLOAD = '<li><a class="reference download internal" href="{}" download>{}</a></li>'
+_PARAMETER = "<div><dt><code>{}</code></dt><dd><code>{}</code></dd></div>"
 #: What :func:`flatter_lib.publish.provenance.describe` wrote; empty for a chapter that was never executed.
 Record = dict[str, Any]
 
@@ -46,13 +48,9 @@ class ExecutionTable(SphinxDirective):
         for chapter, made in records.items():
             if made:
                 with_versions.setdefault(_versions(made), []).append(chapter.title)
-        every = len(with_versions) == 1
-        lines = [
-            f"Every chapter was executed with {found}."
-            if every
-            else f"{'; '.join(titles)}: {found}."
-            for found, titles in with_versions.items()
-        ]
+        lines = [f"{'; '.join(titles)}: {found}." for found, titles in with_versions.items()]
+        if len(with_versions) == 1:
+            lines = [f"Every chapter was executed with {next(iter(with_versions))}."]
         return [table(header, rows, name="execution-table"), *map(text, lines)]
 
     def _cells(self, chapter: Chapter, made: Record) -> list[Cell]:
@@ -128,27 +126,20 @@ def _page_end(chapter: Chapter, made: Record, notebook: str) -> str:
     changes = " with uncommitted changes" if made["modified"] else ""
     on = escape(name) if " " in name else f"on commit <code>{escape(name)}</code>{changes}"
     threads = "one thread" if made["threads"] == 1 else f"{escape(str(made['threads']))} threads"
+    links = (
+        (escape(notebook), "notebook, as executed"),
+        (chapter.values.name, "its values, with their tolerances (JSON)"),
+        (chapter.provenance.name, "this record (JSON)"),
+    )
+    parameters = [(escape(n), escape(repr(value))) for n, value in made["parameters"].items()]
     return (
         '<footer class="provenance" aria-label="How this page was made">'
         f"<p>Executed {_when(made)} in {duration(made['seconds'])}, {on}, on {escape(_device(made))}, with {threads}. "
         "The page shows that execution and nothing else.</p>"
-        f"<ul>{''.join(_downloads(chapter, notebook))}</ul>"
+        f"<ul>{''.join(starmap(_DOWNLOAD.format, links))}</ul>"
         f"<details><summary>Versions and parameters</summary><p>{escape(_versions(made))}</p>"
-        f"<dl>{''.join(_parameters(made))}</dl></details></footer>"
+        f"<dl>{''.join(starmap(_PARAMETER.format, parameters))}</dl></details></footer>"
     )
-
-
-def _downloads(chapter: Chapter, notebook: str) -> Iterator[str]:
-    links = [(notebook, "notebook, as executed"), (chapter.provenance.name, "this record (JSON)")]
-    if chapter.values.exists():
-        links.insert(1, (chapter.values.name, "its values, with their tolerances (JSON)"))
-    for href, words in links:
-        yield f'<li><a class="reference download internal" href="{escape(href)}" download>{words}</a></li>'
-
-
-def _parameters(made: Record) -> Iterator[str]:
-    for name, value in made["parameters"].items():
-        yield f"<div><dt><code>{escape(name)}</code></dt><dd><code>{escape(repr(value))}</code></dd></div>"
 
 
 def _copy_side_files(app: Sphinx, error: Exception | None) -> None:
