@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, FailedError, Project
 
 if TYPE_CHECKING:
-    from flatter_lib.evidence.cluster import Pool
     from flatter_lib.evidence.experiment import Experiment
-    from flatter_lib.evidence.progress import Display
     from flatter_lib.evidence.sweep import Plan, Report
 
 ExperimentName = Annotated[
@@ -58,20 +55,28 @@ def sweep(
     """
     from flatter_lib.evidence import experiment
     from flatter_lib.evidence import sweep as driver
-    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.local import local
+    from flatter_lib.evidence.progress import Meter
     from flatter_lib.evidence.store import Store
 
-    out, err = output(), messages()
+    if scheduler and not re.fullmatch(r"tcp://.+:\d+", scheduler):
+        raise BookError(
+            f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
+        )
     with _errors():
         found = experiment.find(name)
         records = Store(_folder(store, profile), name)
-        display = Display(err)
-        pool = _pool(workers, scheduler, display)
         if dry_run:
-            _list(out, driver.plan(found, profile, records, renew), workers)
+            _list(driver.plan(found, profile, records, renew), workers)
             return
-        report = driver.sweep(found, profile, records, pool, display, renew)
-    _say(out, err, report, records.path)
+        meter = Meter(messages(), name)
+        pool = partial(local, workers)
+        if scheduler:
+            from flatter_lib.evidence.cluster import remote
+
+            pool = partial(remote, scheduler, meter.say)
+        report = driver.sweep(found, profile, records, pool, meter, renew)
+    _say(report, records.path)
     if report.failures:
         raise typer.Exit(1)
 
@@ -89,7 +94,6 @@ def results(
     from flatter_lib.evidence.records import few
     from flatter_lib.evidence.store import Store
 
-    out = output()
     table = Table("experiment", "profile", "recorded", "failed", "other code", "left, one core")
     problems: dict[str, None] = {}
     for each in [name] if name else experiment.names():
@@ -110,7 +114,7 @@ def results(
             raise BookError(str(error)) from None
         except experiment.SweepError as error:
             problems[str(error)] = None
-    out.print(table)
+    output().print(table)
     for line in problems:
         messages().print(f"  {line}", markup=False)
 
@@ -162,9 +166,9 @@ def _drawn(found: Experiment, path: Path, seconds: float) -> bool:
 def _held(found: Experiment, path: Path, seconds: float) -> bool:
     """Verify the records of an experiment, and say how that went."""
     from flatter_lib.evidence import verify
-    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.progress import Meter
 
-    made, wrong = verify.verify(found, path, seconds, Display(messages()))
+    made, wrong = verify.verify(found, path, seconds, Meter(messages(), found.name))
     for line in wrong:
         messages().print(f"  {found.name}: {line}", markup=False)
     outcome = (
@@ -200,25 +204,12 @@ def _folder(store: Path | None, profile: str) -> Path:
     return project.build / "sweeps" if profile == "smoke" else project.results
 
 
-def _pool(
-    workers: int, scheduler: str, display: Display
-) -> Callable[[], AbstractContextManager[Pool]]:
-    if scheduler and not re.fullmatch(r"tcp://.+:\d+", scheduler):
-        raise BookError(
-            f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
-        )
-    from flatter_lib.evidence import cluster
-
-    if scheduler:
-        return lambda: cluster.remote(scheduler, display.say)
-    return lambda: cluster.local(workers)
-
-
-def _list(out: Console, todo: Plan, workers: int) -> None:
+def _list(todo: Plan, workers: int) -> None:
     from flatter_lib.evidence.progress import duration
     from flatter_lib.evidence.record import configuration_of, said
     from flatter_lib.evidence.records import few
 
+    out = output()
     for line in few(todo.damaged):
         out.print(f"  not read: {line}", markup=False, soft_wrap=True)
     for key, cost in todo.waiting.items():
@@ -234,13 +225,10 @@ def _list(out: Console, todo: Plan, workers: int) -> None:
     )
 
 
-def _say(out: Console, err: Console, report: Report, path: Path) -> None:
+def _say(report: Report, path: Path) -> None:
     for key, message in report.failures.items():
-        err.print(f"  failed: {key}: {message}", markup=False)
+        messages().print(f"  failed: {key}: {message}", markup=False)
     kept = report.total - len(report.failures)
     failed = f", {len(report.failures)} failed" if report.failures else ""
-    out.print(
-        f"{path.stem}: {report.made} runs made{failed}; {kept} of {report.total} recorded in",
-        end=" ",
-    )
-    out.print(str(path), markup=False, soft_wrap=True)
+    made = f"{path.stem}: {report.made} runs made{failed}; {kept} of {report.total} recorded in"
+    output().print(made, path, markup=False, soft_wrap=True)

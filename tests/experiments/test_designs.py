@@ -9,6 +9,7 @@ import pytest
 
 from flatter_lib.evidence import load
 from flatter_lib.evidence.experiment import find
+from flatter_lib.evidence.judge import judge
 from flatter_lib.evidence.record import plain
 from flatter_lib.experiments import matrix_sensing, mlp_fashion_mnist, teacher_student
 from flatter_lib.experiments.design import Landscape, rungs
@@ -25,8 +26,17 @@ def test_the_laptop_profile_is_what_the_published_records_hold(path: Path) -> No
     experiment, recorded = find(path.stem), {record.key for record in load(path)}
     published, small = (experiment.configurations(profile) for profile in ("laptop", "smoke"))
     assert published.keys() <= recorded <= published.keys() | small.keys()
-    assert len(published) == len(experiment.profiles["laptop"])
-    assert sum(map(experiment.cost, published.values())) < LONGEST
+    assert len(published) == len(experiment.module.PROFILES["laptop"])
+    assert sum(map(experiment.module.cost, published.values())) < LONGEST
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_rules_of_an_experiment_name_what_it_measures(path: Path) -> None:
+    held, recorded = find(path.stem).module.HELD, load(path)
+    names = {name: None for record in recorded for name in record.measurements}
+    assert {name.partition(".")[0] for name in held} <= {"", *names}
+    longest = max(recorded, key=lambda record: len(record.measurements))
+    assert all(v.passed for v in judge([(longest, longest)], held).values())
 
 
 @pytest.mark.parametrize("module", IN_BATCHES, ids=lambda module: module.__name__)
