@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from torch import Tensor
 
 from flatter_lib.checks import Integers
 from flatter_lib.ensemble.draws import Draws
-from flatter_lib.ensemble.settings import Settings
-from flatter_lib.ensemble.step import Step
+from flatter_lib.ensemble.step import Settings, Step
 from flatter_lib.valleys.problem import Observable, Problem
 
 #: Numbers of noise that are drawn at a time: a megabyte.
@@ -77,12 +77,8 @@ class Chunk:
         self.values = {name: np.full(shape, np.nan) for name in recipe.observables}
         self.diverged = np.full(len(seeds), -1, dtype=np.int64)
 
-    def advance(self, report: Callable[[int], None]) -> None:
-        """Make all steps.
-
-        Args:
-            report: told now and then how many steps of a run were made since it was told last.
-        """
+    def advance(self, stop: Event) -> None:
+        """Make all steps, unless it is set in between that nobody waits for them any more."""
         recipe = self._recipe
         own, member = np.unique(self._seeds, return_inverse=True)
         start = torch.from_numpy(self._start).to(recipe.device, recipe.dtype)
@@ -108,7 +104,7 @@ class Chunk:
         norms = torch.empty(length, len(self._seeds), dtype=recipe.dtype, device=recipe.device)
         self._record(0, look, step.w)
         record, done = 1, 0
-        while done < last and np.any(self.diverged < 0):
+        while done < last and np.any(self.diverged < 0) and not stop.is_set():
             count = min(length, last - done)
             block = draws.block(count)
             for k in range(count):
@@ -118,8 +114,6 @@ class Chunk:
                     record += 1
             self._notice(norms[:count] ** 2 / (2 * step.batch), done, step)
             done += count
-            report(count)
-        report(last - done)
         samples = len(recipe.problem.targets)
         self._notice(step.clean_norm().unsqueeze(0) ** 2 / (2 * samples), last, step)
         for values in self.values.values():

@@ -6,15 +6,25 @@ the step size divided by B: this spares a division of every residual.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from flatter_lib.checks import Floats
 from flatter_lib.ensemble.draws import Block
-from flatter_lib.ensemble.settings import Settings
 from flatter_lib.valleys.problem import Problem
 
 #: Parameters below which runs are stored side by side.
 _FEW = 8
+
+
+class Settings(NamedTuple):
+    """Step size, momentum and strength of the noise, each of shape (S,)."""
+
+    lr: Floats
+    momentum: Floats
+    label_noise: Floats
 
 
 class Step:

@@ -97,7 +97,7 @@ def measured(module: Any, configurations: Sequence[Any]) -> list[Mapping[str, An
 def names() -> list[str]:
     """The experiments of the book."""
     found = {module.name for module in pkgutil.iter_modules(experiments.__path__)}
-    return sorted(found - {"design"})
+    return sorted(name for name in found - {"design"} if not name.startswith("_"))
 
 
 def find(name: str) -> Experiment:
