@@ -406,14 +406,14 @@ def test_bad_arguments() -> None:
         (mean_interval, [1.0, np.nan]),
         (median_interval, [1.0] * 5),
     ):
-        with pytest.raises(ValueError, match="^x"):
+        with pytest.raises(ValueError, match=r"^x"):
             function(x)
     for samples in ((), ([1.0, 2.0],), ([1.0] * 4, [1.0] * 5)):
         with pytest.raises(ValueError, match=r"^samples: .* 3 runs or more, got"):
             jackknife_interval(np.mean, *samples)
     refuses(resampled, {"runs": np.ones(6), "generator": 0}, runs=np.ones(5), size=9)
     for values in (np.ones(50), np.full(200, np.nan)):
-        with pytest.raises(ValueError, match="^values"):
+        with pytest.raises(ValueError, match=r"^values"):
             interval(values)
     refuses(exponent, {"x": [1.0, 2.0], "y": [1.0, 2.0]}, x=[2.0, 2.0], y=[1.0, 0.0])
     refuses(exponent, {"x": [1.0, 2.0], "y": [1.0, 2.0]}, x=[1.0], y=[1.0, 2.0, 3.0])
