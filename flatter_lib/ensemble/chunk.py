@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -12,40 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flatter_lib.checks import Integers
 from flatter_lib.ensemble.draws import Draws
-from flatter_lib.ensemble.step import Settings, Step
-from flatter_lib.valleys.problem import Observable, Problem
+from flatter_lib.ensemble.step import Recipe, Settings, Step
+from flatter_lib.valleys.problem import Observable
 
 #: Numbers of noise that are drawn at a time: a megabyte.
 _DRAWN = 2**17
 #: Steps between two looks for runs that diverged.
 _MOST_STEPS = 256
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the runs of an ensemble have in common.
-
-    Attributes:
-        problem: the loss.
-        noise: kind of noise.
-        batch_size: samples of a minibatch, or None.
-        records: steps at which observables are taken, from 0 to the last step.
-        observables: by name, a function or the name of one of the problem's.
-        limit: loss above which a run has diverged.
-        dtype: of the runs.
-        device: where they go.
-    """
-
-    problem: Problem
-    noise: str
-    batch_size: int | None
-    records: Integers
-    observables: Mapping[str, str | Observable]
-    limit: float
-    dtype: torch.dtype
-    device: torch.device
 
 
 class Chunk:
@@ -82,14 +55,8 @@ class Chunk:
         recipe = self._recipe
         own, member = np.unique(self._seeds, return_inverse=True)
         start = torch.from_numpy(self._start).to(recipe.device, recipe.dtype)
-        step = Step(
-            recipe.problem,
-            start.clone(),
-            self._settings,
-            torch.from_numpy(member).to(recipe.device),
-            recipe.noise,
-            recipe.batch_size,
-        )
+        of = torch.from_numpy(member).to(recipe.device)
+        step = Step(recipe, self._settings, start.clone(), of)
         draws = Draws(
             own.tolist(),
             step.noise_size,

@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats, Integers
-from flatter_lib.ensemble.chunk import Chunk, Recipe
+from flatter_lib.ensemble.chunk import Chunk
 from flatter_lib.ensemble.draws import NOISES
-from flatter_lib.ensemble.step import Settings
+from flatter_lib.ensemble.step import Recipe, Settings
 from flatter_lib.valleys.problem import TILE, Observable, Problem
 
 #: Records a factor of ten in the step number, where records are spaced logarithmically.
