@@ -97,7 +97,6 @@ def ensemble(case: Case, settings: int, seeds: int, steps: int, dtype: torch.dty
         observe=(),
         start=case.start.numpy(),
         dtype=dtype,
-        progress=False,
     )
     return torch.from_numpy(result.final[0, 0])
 
@@ -205,7 +204,6 @@ def valley(steps: int) -> None:
             label_noise=noise,
             steps=steps,
             seeds=seeds,
-            progress=False,
         )
 
     compiled(1)

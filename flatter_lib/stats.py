@@ -6,6 +6,7 @@ coverage, which the tests measure for n = 4, 8 and 12 runs):
 * a mean, or what is computed from means over the same n runs: :func:`mean_interval`, :func:`jackknife_interval`
   (Student's t; a percentile bootstrap would hold a mean of 8 runs in 86 to 90 %, not 95);
 * one median: :func:`median_interval` (order statistics, exact for any law);
+* a share of runs: :func:`share_interval` (binomial tails, which hold it in 95 % or more for any share);
 * what is fitted to medians, such as a ratio of two, a power law or a best momentum: :func:`resampled` medians, the same
   computation with each, and :func:`interval` (percentile bootstrap, 93 to 96 % with 6 runs or more).
 
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, stdtrit
+from scipy.special import bdtr, betaincinv, stdtrit
 
 from flatter_lib import checks
 
@@ -284,6 +285,32 @@ def median_interval(x: ArrayLike, axis: int = -1) -> Estimate:
     return Estimate(middle, ordered[..., k - 1][()], ordered[..., n - k][()])
 
 
+def share_interval(hits: ArrayLike, runs: ArrayLike) -> Estimate:
+    r"""Share of runs in which something happened, with the 95 % interval of Clopper & Pearson (1934).
+
+    Its ends are the shares p at which so few, or so many, happen in 2.5 %: with h hits in n runs, quantiles of the laws
+    Beta(h, n - h + 1) and Beta(h + 1, n - h). It holds the share in 95 % or more, whatever that is; Wilson's, which is
+    shorter, holds a share of 0.989 of 16 runs in 84 %.
+
+    Args:
+        hits: how often it happened.
+        runs: independent runs, at least 1; the two broadcast.
+
+    Raises:
+        ValueError: for counts that are none, and more hits than runs.
+
+    Examples:
+        >>> print(f"{share_interval(0, 16):.3f}", f"{share_interval(12, 16):.3f}")
+        0.000 [0.000, 0.206] 0.750 [0.476, 0.927]
+    """
+    h, n = checks.together(hits=checks.counts("hits", hits), runs=checks.counts("runs", runs, 1))
+    if np.any(h > n):
+        raise ValueError(f"hits: must be at most as many as runs, got {h[h > n][0]}")
+    low = np.where(h > 0, betaincinv(np.maximum(h, 1), n - h + 1, ENDS[0]), 0.0)
+    high = np.where(h < n, betaincinv(h + 1, np.maximum(n - h, 1), ENDS[1]), 1.0)
+    return Estimate((h / n)[()], low[()], high[()])
+
+
 def median_draws(
     quantiles: ArrayLike, runs: int, size: int, generator: np.random.Generator
 ) -> Floats:
@@ -366,7 +393,14 @@ def resampled(
     checks.count("size", size, 100)
     generator = np.random.default_rng(generator)
     if together:
-        drawn = late[..., generator.integers(n, size=(size, n))]
+        picks = generator.integers(n, size=(size, n))
+        if statistic is np.mean:  # by how often each run was drawn: an array of all draws is large
+            counts = (picks[:, :, None] == np.arange(n)).sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                sums = np.where(np.isinf(late), 0.0, late) @ counts.T
+            drawn = np.where(np.isinf(late) @ counts.T > 0, np.inf, sums / n)
+            return np.concatenate([late.mean(axis=-1)[..., None], drawn], axis=-1)
+        drawn = late[..., picks]
     else:
         picks = generator.integers(n, size=(*late.shape[:-1], size, n))
         drawn = np.take_along_axis(late[..., None, :], picks, axis=-1)

@@ -25,9 +25,13 @@ from flatter_lib.stats import (
     passage_times,
     resampled,
     settling_time,
+    share_interval,
 )
 
+from .refusals import refuses
+
 TRIALS = 4000
+GENERATOR = np.random.default_rng(0)
 
 
 def covers(hits: int, trials: int = TRIALS, coverage: float = 0.95) -> bool:
@@ -75,10 +79,6 @@ def test_times_are_those_of_a_plain_loop(
     np.testing.assert_array_equal(function(t, x[0], level), expected[0])
 
 
-def test_first_passage_at_a_negative_level() -> None:
-    assert first_passage([1, 2, 3], [0.0, -2.0, -1.0], -1.5) == 2.0
-
-
 @pytest.mark.parametrize("function", [first_passage, settling_time])
 def test_times_keep_leading_axes_and_take_a_level_for_each_run(
     function: Callable[..., Any],
@@ -93,48 +93,6 @@ def test_times_keep_leading_axes_and_take_a_level_for_each_run(
         for j in range(4):
             assert np.array_equal(times[i, j], function(t, x[i, j], level[j]), equal_nan=True)
     assert isinstance(function(t, x[0, 0], 1.0), np.float64)
-
-
-def test_times_take_one_run_at_many_levels() -> None:
-    np.testing.assert_array_equal(
-        first_passage([0, 1, 2], [3.0, 2.0, 1.0], [2.5, 1.0, 0.0]), [1.0, 2.0, np.nan]
-    )
-
-
-def test_times_of_an_exponential_are_its_logarithms() -> None:
-    t = np.linspace(0.0, 10.0, 10_001)
-    rates = np.array([[0.5], [1.0], [2.0]])
-    for function in (first_passage, settling_time):
-        times = function(t, np.exp(-rates * t), math.exp(-1))
-        np.testing.assert_allclose(times, 1 / rates[:, 0], atol=1.001e-3)
-    assert settling_time(t, np.cos(t) * np.exp(-0.3 * t), 0.1) > first_passage(
-        t, np.cos(t) * np.exp(-0.3 * t), 0.1
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([0, 0], [1.0, 2.0], 1.0), "^t: must increase"),
-        (([0, np.nan], [1.0, 2.0], 1.0), "^t: must be in"),
-        (([], [], 1.0), "^t: must be a one-dim"),
-        (([[0, 1]], [1.0, 2.0], 1.0), "^t: must be a one-dim"),
-        (([0, 1], [1.0, 2.0, 3.0], 1.0), r"^x: .* length of t, 2, got shape \(3,\)"),
-        (([0, 1], 1.0, 1.0), "^x: "),
-        (([0, 1], [1.0, 2.0], np.nan), "^level: must be in .* got nan"),
-    ],
-)
-@pytest.mark.parametrize("function", [first_passage, settling_time])
-def test_bad_records_are_named(
-    function: Callable[..., Any], arguments: tuple[Any, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        function(*arguments)
-
-
-def test_settling_below_a_negative_level_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match=r"^level: must be in \[0, inf\], got -1"):
-        settling_time([0, 1], [1.0, 2.0], [1.0, -1.0])
 
 
 # --- means, and what is computed from them ------------------------------------------------------------------------
@@ -176,25 +134,6 @@ def test_jackknife_of_a_mean_is_students() -> None:
     x = np.random.default_rng(1).lognormal(size=(5, 7))
     found = jackknife_interval(lambda a: a.mean(axis=-1), x)
     np.testing.assert_allclose(found, mean_interval(x), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [
-        ((), "got none"),
-        (([1.0, 2.0],), r"got \(2,\)"),
-        (([1.0] * 4, [1.0] * 5), r"got \(4,\), \(5,\)"),
-    ],
-)
-def test_jackknife_names_bad_samples(samples: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^samples: .* 3 runs or more, {message}"):
-        jackknife_interval(np.mean, *samples)
-
-
-@pytest.mark.parametrize("x", [[1.0], 3.0])
-def test_mean_interval_needs_two_samples(x: Any) -> None:
-    with pytest.raises(ValueError, match=r"^x, samples: must be .* from 2, got 1"):
-        mean_interval(x)
 
 
 # --- resamples, and what is computed from medians -------------------------------------------------------------------
@@ -251,28 +190,13 @@ def test_an_estimate_of_a_function_keeps_its_ends_in_order() -> None:
     assert low.tolist() == [-4.0]
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: resampled(np.ones(5), generator=np.random.default_rng(0)),
-            "^runs: .* from 6, got 5",
-        ),
-        (
-            lambda: resampled(np.ones(6), generator=np.random.default_rng(0), size=9),
-            "^size: .* from 100, got 9",
-        ),
-        (lambda: interval(np.ones(50)), "^values, resamples: .* from 100, got 49"),
-        (lambda: interval(np.full(200, np.nan)), "^values: a resample gave NaN"),
-        (lambda: exponent([1.0], [1.0]), "^x: must be at least 2 different numbers"),
-        (lambda: exponent([2.0, 2.0], [1.0, 1.0]), "^x: must be at least 2 different numbers"),
-        (lambda: exponent([1.0, 2.0], [1.0, 0.0]), r"^y: must be in \(0, inf\]"),
-        (lambda: exponent([1.0, 2.0], [1.0, 2.0, 3.0]), "^y: must begin with an axis of 2"),
-    ],
-)
-def test_bad_arguments_are_named(call: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_means_of_resamples_are_those_of_their_draws() -> None:
+    runs = np.random.default_rng(0).lognormal(size=(3, 7))
+    runs[1, 3] = np.nan
+    found = resampled(runs, generator=5, size=100, statistic=np.mean)
+    slow = resampled(runs, generator=5, size=100, statistic=lambda x, axis: x.mean(axis=axis))
+    np.testing.assert_allclose(found, slow, rtol=1e-13)
+    assert np.isinf(found[1]).any()
 
 
 # --- the best momentum ----------------------------------------------------------------------------------------------
@@ -321,21 +245,6 @@ def test_settings_that_never_arrive_have_no_best_momentum() -> None:
     best = best_momentum(MEMORY, times)
     assert not best.found
     assert np.isinf(best.memory).all()
-
-
-@pytest.mark.parametrize(
-    ("memory", "times", "points", "message"),
-    [
-        (MEMORY, np.ones((11, 5)), 4, "^points: must be odd, got 4"),
-        (MEMORY[:3], np.ones((3, 5)), 5, "^times: .* at least 5, got shape"),
-        (MEMORY, np.ones((10, 5)), 5, r"^times: .* got shape \(10, 5\)"),
-        (-MEMORY, np.ones((11, 5)), 5, r"^memory: must be in \(0, inf\)"),
-        (MEMORY, np.zeros((11, 5)), 5, r"^times: must be in \(0, inf\]"),
-    ],
-)
-def test_a_scan_names_bad_arguments(memory: Any, times: Any, points: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        best_momentum(memory, times, points=points)
 
 
 # --- medians -----------------------------------------------------------------------------------------------------
@@ -396,10 +305,22 @@ def test_median_interval_counts_nan_as_infinitely_late() -> None:
     assert median_interval([np.nan] * 8) == (np.inf, np.inf, np.inf)
 
 
-@pytest.mark.parametrize("x", [[1.0] * 5, [], 3.0])
-def test_median_interval_needs_six_samples(x: Any) -> None:
-    with pytest.raises(ValueError, match=r"^x: .* at least 6 samples, got"):
-        median_interval(x)
+# --- shares of runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [4, 8, 12, 40])
+def test_share_interval_covers_every_share(n: int) -> None:
+    hits, p = np.arange(n + 1), np.linspace(0.001, 0.999, 999)[:, None]
+    share, low, high = share_interval(hits, n)
+    exact = [stats.binomtest(k, n).proportion_ci(method="exact") for k in hits.tolist()]
+    np.testing.assert_allclose(np.stack([low, high], axis=1), exact, atol=1e-12)
+    np.testing.assert_allclose(share, hits / n)
+    wilson = [stats.binomtest(k, n).proportion_ci(method="wilson") for k in hits.tolist()]
+    held = [
+        (stats.binom.pmf(hits, n, p) * ((lower <= p) & (p <= upper))).sum(axis=1).min()
+        for lower, upper in ((low, high), np.array(wilson).T)
+    ]
+    assert held[0] >= 0.95 > 0.86 > held[1]
 
 
 # --- runs that are looked at seldom, and medians from kept quantiles --------------------------------------------------
@@ -442,8 +363,6 @@ def test_times_are_those_read_off_by_hand() -> None:
     np.testing.assert_allclose(settled, expected[:, 1])
     assert np.isnan(first[0])
     assert settled[1] == middle[0]
-    with pytest.raises(ValueError, match="relative: must end in an axis of 12 looks"):
-        passage_times(middle, curves[:, :-1], 0.5)
 
 
 def test_drawn_medians_scatter_as_those_of_resampled_runs() -> None:
@@ -467,8 +386,42 @@ def test_a_median_that_may_not_be_reached_is_infinite_as_often() -> None:
     assert np.isinf(drawn[1]).all()
 
 
-def test_bad_quantiles_are_refused() -> None:
-    with pytest.raises(ValueError, match="quantiles: must be 11 on the last axis, got"):
-        median_draws(np.ones(7), 128, 10, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="runs: must be an integer from 50, got 12"):
-        median_draws(np.ones(11), 12, 10, np.random.default_rng(0))
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_bad_arguments() -> None:
+    for function in (first_passage, settling_time):
+        good: dict[str, Any] = {"t": [0, 1], "x": [1.0, 2.0], "level": 1.0}
+        for t in ([0, 0], [0, np.nan], [], [[0, 1]]):
+            refuses(function, good, t=t)
+        refuses(function, good, level=np.nan)
+        for x in ([1.0, 2.0, 3.0], 1.0):
+            with pytest.raises(ValueError, match=r"^x: its last axis must have the length of t, 2"):
+                function(**good | {"x": x})
+    refuses(settling_time, good, level=[1.0, -1.0])
+    looks = {"middle": np.ones(3), "relative": np.ones((2, 3)), "level": 0.5}
+    refuses(passage_times, looks, relative=np.ones((2, 2)), level=np.inf)
+    for function, x in (
+        (mean_interval, 3.0),
+        (mean_interval, [1.0, np.nan]),
+        (median_interval, [1.0] * 5),
+    ):
+        with pytest.raises(ValueError, match=r"^x"):
+            function(x)
+    for samples in ((), ([1.0, 2.0],), ([1.0] * 4, [1.0] * 5)):
+        with pytest.raises(ValueError, match=r"^samples: .* 3 runs or more, got"):
+            jackknife_interval(np.mean, *samples)
+    refuses(resampled, {"runs": np.ones(6), "generator": 0}, runs=np.ones(5), size=9)
+    for values in (np.ones(50), np.full(200, np.nan)):
+        with pytest.raises(ValueError, match=r"^values"):
+            interval(values)
+    refuses(exponent, {"x": [1.0, 2.0], "y": [1.0, 2.0]}, x=[2.0, 2.0], y=[1.0, 0.0])
+    refuses(exponent, {"x": [1.0, 2.0], "y": [1.0, 2.0]}, x=[1.0], y=[1.0, 2.0, 3.0])
+    scan = {"memory": MEMORY, "times": np.ones((11, 5))}
+    refuses(best_momentum, scan, memory=-MEMORY, times=np.zeros((11, 5)), points=4)
+    refuses(best_momentum, scan, times=np.ones((10, 5)))
+    shares = {"hits": 1, "runs": 2}
+    refuses(share_interval, shares, hits=3, runs=0)
+    refuses(share_interval, shares, hits=-1, runs=1.5)
+    drawn = {"quantiles": np.ones(11), "runs": 128, "size": 10, "generator": GENERATOR}
+    refuses(median_draws, drawn, quantiles=np.ones(7), runs=12, size=0)

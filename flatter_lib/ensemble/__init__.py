@@ -6,8 +6,7 @@ from flatter_lib import faces
 
 if TYPE_CHECKING:
     from flatter_lib.ensemble.draws import noise_stream, row_stream
-    from flatter_lib.ensemble.engine import run
-    from flatter_lib.ensemble.result import Result
+    from flatter_lib.ensemble.engine import Result, run
 else:
     __getattr__, __dir__ = faces.lazy(__name__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,41 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flatter_lib.checks import Integers
 from flatter_lib.ensemble.draws import Draws
-from flatter_lib.ensemble.settings import Settings
-from flatter_lib.ensemble.step import Step
-from flatter_lib.valleys.problem import Observable, Problem
+from flatter_lib.ensemble.step import Recipe, Settings, Step
+from flatter_lib.valleys.problem import Observable
 
 #: Numbers of noise that are drawn at a time: a megabyte.
 _DRAWN = 2**17
 #: Steps between two looks for runs that diverged.
 _MOST_STEPS = 256
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the runs of an ensemble have in common.
-
-    Attributes:
-        problem: the loss.
-        noise: kind of noise.
-        batch_size: samples of a minibatch, or None.
-        records: steps at which observables are taken, from 0 to the last step.
-        observables: by name, a function or the name of one of the problem's.
-        limit: loss above which a run has diverged.
-        dtype: of the runs.
-        device: where they go.
-    """
-
-    problem: Problem
-    noise: str
-    batch_size: int | None
-    records: Integers
-    observables: Mapping[str, str | Observable]
-    limit: float
-    dtype: torch.dtype
-    device: torch.device
 
 
 class Chunk:
@@ -77,23 +50,13 @@ class Chunk:
         self.values = {name: np.full(shape, np.nan) for name in recipe.observables}
         self.diverged = np.full(len(seeds), -1, dtype=np.int64)
 
-    def advance(self, report: Callable[[int], None]) -> None:
-        """Make all steps.
-
-        Args:
-            report: told now and then how many steps of a run were made since it was told last.
-        """
+    def advance(self, stop: Event) -> None:
+        """Make all steps, unless it is set in between that nobody waits for them any more."""
         recipe = self._recipe
         own, member = np.unique(self._seeds, return_inverse=True)
         start = torch.from_numpy(self._start).to(recipe.device, recipe.dtype)
-        step = Step(
-            recipe.problem,
-            start.clone(),
-            self._settings,
-            torch.from_numpy(member).to(recipe.device),
-            recipe.noise,
-            recipe.batch_size,
-        )
+        of = torch.from_numpy(member).to(recipe.device)
+        step = Step(recipe, self._settings, start.clone(), of)
         draws = Draws(
             own.tolist(),
             step.noise_size,
@@ -108,7 +71,7 @@ class Chunk:
         norms = torch.empty(length, len(self._seeds), dtype=recipe.dtype, device=recipe.device)
         self._record(0, look, step.w)
         record, done = 1, 0
-        while done < last and np.any(self.diverged < 0):
+        while done < last and np.any(self.diverged < 0) and not stop.is_set():
             count = min(length, last - done)
             block = draws.block(count)
             for k in range(count):
@@ -118,8 +81,6 @@ class Chunk:
                     record += 1
             self._notice(norms[:count] ** 2 / (2 * step.batch), done, step)
             done += count
-            report(count)
-        report(last - done)
         samples = len(recipe.problem.targets)
         self._notice(step.clean_norm().unsqueeze(0) ** 2 / (2 * samples), last, step)
         for values in self.values.values():

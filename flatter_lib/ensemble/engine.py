@@ -10,7 +10,10 @@ with the noisy gradient :math:`g_k` of its problem's loss at :math:`w_k`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,16 +21,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from flatter_lib import checks
-from flatter_lib.ensemble.chunk import Chunk, Recipe
-from flatter_lib.ensemble.result import Result
-from flatter_lib.ensemble.settings import (
-    Settings,
-    recorded_steps,
-    valid_noise,
-    valid_observables,
-)
-from flatter_lib.ensemble.workers import finish
+from flatter_lib.checks import Floats, Integers
+from flatter_lib.ensemble.chunk import Chunk
+from flatter_lib.ensemble.draws import NOISES
+from flatter_lib.ensemble.step import Recipe, Settings
 from flatter_lib.valleys.problem import TILE, Observable, Problem
+
+#: Records a factor of ten in the step number, where records are spaced logarithmically.
+RECORDS_A_DECADE = 20
 
 #: Bytes that the runs of a chunk keep: where a core's cache holds them on a CPU, and the most on either device.
 _CACHE = 2**21
@@ -36,6 +37,24 @@ _MOST = {"cpu": 2**30, "cuda": 2**33}
 _WORTH = 2**18
 #: If a cache holds fewer runs than this, it is of no use to a chunk.
 _FEW_FIT = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What :func:`run` measured; S settings, N seeds, R records, P parameters.
+
+    Attributes:
+        steps: (R,) the recorded steps, int64, from 0 to the last.
+        values: by name, (S, N, R) float64, the observables there; NaN from the step at which a run diverged.
+        diverged: (S, N) int64, the step k at which a run diverged: the first at whose parameters the loss, with the
+            noise of the step to come, was not finite or above the limit; -1 for runs that did not.
+        final: (S, N, P) the parameters after the last step, in the runs' dtype; NaN for runs that diverged.
+    """
+
+    steps: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float64]]
+    diverged: NDArray[np.int64]
+    final: NDArray[Any]
 
 
 def run(
@@ -55,7 +74,6 @@ def run(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
     chunk: int | None = None,
-    progress: bool | None = None,
 ) -> Result:
     r"""Run every setting with every seed.
 
@@ -95,10 +113,9 @@ def run(
         chunk: runs advanced together; if left out, as many as a core's cache holds, at least 64 and at most a gigabyte
             of them, or half of all runs where a cache holds hardly any. Multiples of 64 give the same bits on a CPU,
             other numbers differ by rounding.
-        progress: show a bar; if left out, in a terminal only.
 
     Returns:
-        The measurements, see `flatter_lib.ensemble.result.Result`.
+        The measurements.
 
     Raises:
         ValueError: for an argument outside its range, with the range.
@@ -112,13 +129,18 @@ def run(
         >>> result.diverged[:2].max(), bool(result.diverged[2].min() > 0)
         (np.int64(-1), True)
     """
-    settings = Settings.broadcast(lr=lr, momentum=momentum, label_noise=label_noise)
+    numbers = checks.one_axis(
+        lr=checks.numbers("lr", lr, "(0, inf)"),
+        momentum=checks.numbers("momentum", momentum, "[0, 1)"),
+        label_noise=checks.numbers("label_noise", label_noise, "[0, inf)"),
+    )
+    settings = Settings(*numbers)
     chosen = checks.seeds("seeds", seeds)
     targets = problem.targets
-    valid_noise(noise, settings.label_noise, batch_size)
+    _check_noise(noise, settings.label_noise, batch_size)
     records = recorded_steps(steps, every)
     points = _starts(problem, start, len(settings.lr), len(chosen))
-    observables = valid_observables(observe, [*problem.observables(), "distance"])
+    observables = _observables(observe, [*problem.observables(), "distance"])
     checks.number("limit", limit, "(0, inf]")
     checks.one_of("dtype", dtype, (torch.float64, torch.float32))
     if chunk is not None:
@@ -149,7 +171,7 @@ def run(
         )
         for part in (slice(i, i + size) for i in range(0, count, size))
     ]
-    finish(chunks, steps=steps, threads=None if where.type == "cpu" else 1, progress=progress)
+    _advance(chunks, torch.get_num_threads() if where.type == "cpu" else 1)
 
     def gather(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
         runs = np.concatenate(list(parts))
@@ -161,6 +183,80 @@ def run(
         diverged=gather(c.diverged for c in chunks),
         final=gather(c.w for c in chunks),
     )
+
+
+def recorded_steps(steps: int, every: int | None) -> Integers:
+    """The steps to record: the first and the last, and between them every so many, or evenly in the logarithm.
+
+    Args:
+        steps: the last step, at least 1.
+        every: distance; None for `RECORDS_A_DECADE` records a decade, fewer where they would coincide.
+
+    Raises:
+        ValueError: for what is no integer from 1.
+
+    Examples:
+        >>> recorded_steps(10, 4)
+        array([ 0,  4,  8, 10])
+        >>> recorded_steps(100_000, None).size
+        92
+    """
+    checks.count("steps", steps, most=checks.MOST_STEPS)
+    if every is not None:
+        checks.count("every", every)
+        return np.unique(np.append(np.arange(0, steps, every), steps))
+    count = 2 + int(np.ceil(RECORDS_A_DECADE * np.log10(steps)))
+    return np.unique(np.append(0, np.rint(np.geomspace(1, steps, count)).astype(np.int64)))
+
+
+def _advance(chunks: Sequence[Chunk], threads: int) -> None:
+    """Make all steps of all chunks, each with one thread for torch's own operations: so threads change no bit."""
+    before = torch.get_num_threads()
+    stop = threading.Event()
+
+    def advance(chunk: Chunk) -> None:
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                chunk.advance(stop)
+        except BaseException:
+            stop.set()
+            raise
+
+    try:
+        with ThreadPoolExecutor(min(threads, len(chunks))) as pool:
+            try:
+                list(pool.map(advance, chunks))
+            finally:
+                stop.set()  # a person may have interrupted
+    finally:
+        # A thread's number is its own, but new threads take over what was set last in any.
+        torch.set_num_threads(before)
+
+
+def _check_noise(kind: str, label_noise: Floats, batch_size: int | None) -> None:
+    checks.one_of("noise", kind, NOISES)
+    if batch_size is not None:
+        checks.count("batch_size", batch_size)
+    if kind == "minibatch" and batch_size is None:
+        raise ValueError('batch_size: noise="minibatch" needs one, of at least 1')
+    if kind == "minibatch" and np.any(label_noise > 0):
+        raise ValueError('label_noise: must be 0 with noise="minibatch", whose labels are clean')
+
+
+def _observables(
+    observe: Iterable[str] | Mapping[str, str | Observable], known: Iterable[str]
+) -> dict[str, str | Observable]:
+    """What to record, by name."""
+    if isinstance(observe, str):
+        observe = [observe]
+    named = observe if isinstance(observe, Mapping) else {name: name for name in observe}
+    for what in named.values():
+        if not callable(what) and what not in known:
+            raise ValueError(
+                f"observe: one of {', '.join(sorted(known))}, or a name with a function, got {what!r}"
+            )
+    return dict(named)
 
 
 def _chunk_size(count: int, bytes_per_run: int, device: str) -> int:

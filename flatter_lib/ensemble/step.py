@@ -6,27 +6,62 @@ the step size divided by B: this spares a division of every residual.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from flatter_lib.checks import Floats, Integers
 from flatter_lib.ensemble.draws import Block
-from flatter_lib.ensemble.settings import Settings
-from flatter_lib.valleys.problem import Problem
+from flatter_lib.valleys.problem import Observable, Problem
 
 #: Parameters below which runs are stored side by side.
 _FEW = 8
+
+
+class Settings(NamedTuple):
+    """Step size, momentum and strength of the noise, each of shape (S,)."""
+
+    lr: Floats
+    momentum: Floats
+    label_noise: Floats
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the runs of an ensemble have in common.
+
+    Attributes:
+        problem: the loss.
+        noise: kind of noise.
+        batch_size: samples of a minibatch, or None.
+        records: steps at which observables are taken, from 0 to the last step.
+        observables: by name, a function or the name of one of the problem's.
+        limit: loss above which a run has diverged.
+        dtype: of the runs.
+        device: where they go.
+    """
+
+    problem: Problem
+    noise: str
+    batch_size: int | None
+    records: Integers
+    observables: Mapping[str, str | Observable]
+    limit: float
+    dtype: torch.dtype
+    device: torch.device
 
 
 class Step:
     """The state of some runs, and the step that changes it.
 
     Args:
-        problem: the loss.
-        w: where runs start, shape (R, P).
+        recipe: what they share.
         settings: one of each a run.
+        w: where they start, shape (R, P).
         member: whose of the seeds' numbers each run sees, (R,).
-        noise: its kind.
-        batch_size: B, or None.
 
     Attributes:
         w: parameters, shape (R, P).
@@ -35,22 +70,15 @@ class Step:
         noise_size: numbers of noise that a step takes of a seed.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        w: Tensor,
-        settings: Settings,
-        member: Tensor,
-        noise: str,
-        batch_size: int | None,
-    ) -> None:
+    def __init__(self, recipe: Recipe, settings: Settings, w: Tensor, member: Tensor) -> None:
+        problem = recipe.problem
         # A handful of parameters a run: loops over runs must be the inner ones.
         self.w = w if w.shape[1] >= _FEW else w.T.contiguous().T
         self.velocity = torch.zeros_like(self.w)
         self._targets = problem.targets.to(w)
         self._every_target = self._targets.reshape(1, -1)
         samples, outputs = self._targets.shape
-        self.batch = batch_size or samples
+        self.batch = recipe.batch_size or samples
         lr, self._momentum, self._strength = (
             torch.from_numpy(values.copy()).to(w).unsqueeze(1) for values in settings
         )
@@ -59,9 +87,9 @@ class Step:
         # Runs with one setting, in the order of their seeds, read the numbers where they lie.
         every_its_own = bool(torch.equal(member, torch.arange(len(member), device=member.device)))
         self._member = None if every_its_own else member
-        self._noise = noise
+        self._noise = recipe.noise
         sizes = {"label": self.batch * outputs, "gaussian": w.shape[1]}
-        self.noise_size = sizes[noise] if bool((self._strength > 0).any()) else 0
+        self.noise_size = sizes[recipe.noise] if bool((self._strength > 0).any()) else 0
 
     def __call__(self, block: Block, k: int, norm: Tensor) -> None:
         """Make one step.

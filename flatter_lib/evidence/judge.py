@@ -11,10 +11,9 @@ rule of the mapping it is in, or that of the empty name, or else to that of a sh
 With ``share`` 1 every entry must be equal within the tolerance, which is the rule for numbers whose rounding errors
 stay small. Where the motion is chaotic rounding errors grow until entries differ by more, and two things are asked
 instead: that at least the ``share`` of the entries is equal, and that the others differ without a preferred sign.
-The second is a sign test over *cells*, since entries of one cell depend on each other: a cell is an element of a
-measurement that is a list of lists, or the whole measurement if it is none, and its sign is that of the sum of
-:math:`\operatorname{sign}(b - a)` over its entries that are not equal, with a recorded and b fresh. A NaN is a time
-that never came, or a loss that has diverged, so it counts as larger than any number.
+The second is a sign test over records, since the entries of one depend on each other: a record's sign is that of the
+sum of :math:`\operatorname{sign}(b - a)` over its entries that are not equal, with a recorded and b fresh. A NaN is a
+time that never came, or a loss that has diverged, so it counts as larger than any number.
 
 Texts and the structure must be equal, whatever the share. NaN equals NaN, and infinity itself.
 """
@@ -24,13 +23,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flatter_lib import checks
+from flatter_lib.evidence.experiment import measured
 from flatter_lib.evidence.record import Record, plain, said, unplain
 from flatter_lib.evidence.records import Records
 
@@ -47,7 +47,7 @@ class Rule:
         atol: see there.
         share: of the entries, that must be equal.
         common: a field of the configurations; records that agree in it share an accident, such as a start that is
-            itself the end of chaotic motion, and are one cell together.
+            itself the end of chaotic motion, and have one sign together.
     """
 
     rtol: float = 1e-9
@@ -108,14 +108,14 @@ def judge(
         >>> {name: verdict.passed for name, verdict in judge([(record, again)], {}).items()}
         {'time': True, 'note': False}
     """
-    columns: dict[str, list[tuple[Record, tuple[int, ...], Any, Any]]] = defaultdict(list)
+    columns: dict[str, list[tuple[Record, Any, Any]]] = defaultdict(list)
     for record, fresh in pairs:
         if not fresh.ok:
             continue
         a, b = dict(_entries(record.measurements)), dict(_entries(fresh.measurements))
         for name, at in {**a, **b}:
             value, again = (side.get((name, at), "nothing") for side in (a, b))
-            columns[name].append((record, at, value, again))
+            columns[name].append((record, value, again))
     rules = {name: None if fields is None else Rule(**fields) for name, fields in held.items()}
     verdicts = {}
     for name, column in columns.items():
@@ -137,12 +137,12 @@ def _entries(value: Any, name: str = "", at: tuple[int, ...] = ()) -> Iterator[A
         yield (name, at), (value if isinstance(value, int | float | str) else str(value))
 
 
-def _verdict(rule: Rule, column: Sequence[tuple[Record, tuple[int, ...], Any, Any]]) -> Verdict:
-    texts = [isinstance(a, str) or isinstance(b, str) for _, _, a, b in column]
-    broken = [t and a != b for t, (_, _, a, b) in zip(texts, column, strict=True)]
+def _verdict(rule: Rule, column: Sequence[tuple[Record, Any, Any]]) -> Verdict:
+    texts = [isinstance(a, str) or isinstance(b, str) for _, a, b in column]
+    broken = [t and a != b for t, (_, a, b) in zip(texts, column, strict=True)]
     a, b = (
         np.array([0.0 if t else row[i] for t, row in zip(texts, column, strict=True)], dtype=float)
-        for i in (2, 3)
+        for i in (1, 2)
     )
     with np.errstate(invalid="ignore", over="ignore"):
         same = (a == b) | (np.isnan(a) & np.isnan(b))
@@ -155,14 +155,13 @@ def _verdict(rule: Rule, column: Sequence[tuple[Record, tuple[int, ...], Any, An
     deviation[broken], equal[broken] = np.inf, False
     late_a, late_b = np.where(np.isnan(a), np.inf, a), np.where(np.isnan(b), np.inf, b)
     sign = np.where(equal | (late_a == late_b), 0, np.where(late_b > late_a, 1, -1))
-    cells: dict[tuple[str, tuple[int, ...]], int] = defaultdict(int)
-    for (record, at, _, _), s in zip(column, sign.tolist(), strict=True):
-        own = record.key, at[:1] if len(at) > 1 else ()
-        cells[(str(record.configuration[rule.common]), ()) if rule.common else own] += s
-    p = sign_test(cells.values())
+    signs: dict[Any, int] = defaultdict(int)
+    for (record, _, _), s in zip(column, sign.tolist(), strict=True):
+        signs[record.configuration[rule.common] if rule.common else record.key] += s
+    p = sign_test(signs.values())
     share = float(equal.mean())
     worst = int(np.argmax(np.where(equal, -1.0, deviation)) if share < 1 else deviation.argmax())
-    record, _, recorded, fresh = column[worst]
+    record, recorded, fresh = column[worst]
     passed = share >= rule.share and p >= LEVEL and not any(broken)
     return Verdict(
         rule, len(column), share, float(deviation.max()), p, (record, recorded, fresh), passed
@@ -204,18 +203,10 @@ class StaleError(ValueError):
     """A record that the code of today does not reproduce."""
 
 
-class Experiment(Protocol):
-    """What is needed of an experiment's module."""
-
-    @property
-    def run(self) -> Callable[[Any], Mapping[str, Any]]:
-        """Makes one run."""
-
-
 def recompute(
     records: Records,
     configuration: Any,
-    experiment: Experiment,
+    experiment: Any,
     *,
     rtol: float,
     atol: float = 0.0,
@@ -226,7 +217,7 @@ def recompute(
     Args:
         records: those that the chapter reads.
         configuration: which run, in the experiment's own type.
-        experiment: the experiment's module, whose ``run`` is called.
+        experiment: the experiment's module.
         rtol: relative tolerance of every number.
         atol: absolute tolerance of every number.
         measurements: those to compare; all by default.
@@ -253,7 +244,7 @@ def recompute(
     chosen = record.measurements if measurements is None else tuple(measurements)
     for name in chosen:
         checks.one_of("measurements", name, record.measurements)
-    fresh = unplain(plain(dict(experiment.run(configuration))))
+    fresh = unplain(plain(dict(measured(experiment, [configuration])[0])))
     recorded, again = (
         dataclasses.replace(
             record,

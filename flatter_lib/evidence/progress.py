@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, a line a minute elsewhere."""
+"""How far a sweep is: a line that changes on a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -7,31 +7,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task
-from rich.text import Text
+from rich.markup import escape
 
 #: Seconds between two lines where there is no terminal.
 EVERY = 60.0
 
 
 class Meter:
-    """Counts what is done and estimates what is left.
+    """Counts what is done, estimates what is left, and shows both.
 
     Args:
+        console: where to.
         title: the sweep's name.
-        total: runs of the profile.
-        done: of these, runs that were done before.
-        cost: estimated seconds of the others on one core.
+
+    Attributes:
+        running: runs under way.
+        failed: runs that failed.
         workers: how many runs are made at once.
     """
 
-    def __init__(self, title: str, total: int, done: int, cost: float, workers: int) -> None:
-        self.title, self.total, self.done, self.failed, self.running = title, total, done, 0, 0
-        self.workers = max(workers, 1)
-        self._left, self._spent = cost, 0.0
+    def __init__(self, console: Console, title: str) -> None:
+        self.console, self.title = console, title
+        self.total = self.done = self.failed = self.running = 0
+        self.workers = 1
+        self._left = self._spent = 0.0
+        self._start = self._last = self._shown = time.monotonic()
+        self._line = console.status("")
+
+    @contextmanager
+    def showing(self, total: int, done: int, cost: float, workers: int) -> Iterator[None]:
+        """Show it while something runs.
+
+        Args:
+            total: runs in all.
+            done: of these, runs that were done before.
+            cost: estimated seconds of the others on one core.
+            workers: how many runs are made at once.
+        """
+        self.total, self.done, self._left, self.workers = total, done, cost, max(workers, 1)
         self._start = self._last = time.monotonic()
-        #: Seconds that a second of the estimate takes.
-        self._pace = 1.0 / self.workers
+        with self._line:
+            self.update()
+            yield
 
     def finished(self, cost: float) -> None:
         """A run is done, of that estimated cost."""
@@ -39,13 +56,24 @@ class Meter:
         self._left -= cost
         self._spent += cost
         self._last = time.monotonic()
-        if self._spent > 0:
-            self._pace = (self._last - self._start) / self._spent
+
+    def update(self) -> None:
+        """Show how it is now."""
+        if self.console.is_terminal:
+            self._line.update(escape(str(self)))
+        elif time.monotonic() - self._shown > EVERY:
+            self.say(str(self))
+            self._shown = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Say a line."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @property
     def seconds_left(self) -> float:
         """How long the rest takes, going by how long the estimates took so far."""
-        return max(self._left * self._pace - (time.monotonic() - self._last), 0.0)
+        pace = (self._last - self._start) / self._spent if self._spent > 0 else 1 / self.workers
+        return max(self._left * pace - (time.monotonic() - self._last), 0.0)
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
@@ -54,53 +82,6 @@ class Meter:
             f"{self.title}: {self.done} of {self.total} done, {running} running{failed}, "
             f"about {duration(self.seconds_left)} left"
         )
-
-
-class Display:
-    """Shows a meter.
-
-    Args:
-        console: where to.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._bar: Progress | None = None
-        self._shown = time.monotonic()
-
-    @contextmanager
-    def showing(self, meter: Meter) -> Iterator[None]:
-        """Show the meter while something runs."""
-        if not self.console.is_terminal:
-            yield
-            return
-        columns = _Words(meter), BarColumn(None)
-        with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._bar.add_task("", total=meter.total, completed=meter.done)
-            yield
-
-    def update(self, meter: Meter) -> None:
-        """Show where the meter is now."""
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=meter.done)
-        elif time.monotonic() - self._shown > EVERY:
-            self.say(str(meter))
-            self._shown = time.monotonic()
-
-    def say(self, line: str) -> None:
-        """Say a line, above the bar."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class _Words(ProgressColumn):
-    """What a meter says, at every look."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__()
-        self.meter = meter
-
-    def render(self, task: Task) -> Text:
-        return Text(str(self.meter))
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ traceback), and what it was run with. Its ``key`` is the hash of what was run, i
 a line that was cut off or altered does not pass for a measurement. Floats are written so that reading gives the same
 bits back; those that JSON has no numbers for are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which no
 text that is measured may be. Arrays are lists. A line that lacks a field has its default; one with a field that is not
-known here is of a newer version of this library, and is not read.
+known here is by a newer version of this library, and is not read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,6 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 class DamagedError(ValueError):
     """A line that is no whole record."""
-
-
-class NewerError(DamagedError):
-    """A whole record, with fields that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -109,24 +105,17 @@ def configuration_of(value: Any) -> dict[str, Any]:
     """The fields of a configuration, a frozen dataclass, as they stand in a record.
 
     Raises:
-        ValueError: if it is none, or a field holds more than numbers, texts, truth values, None or tuples of them.
+        ValueError: if it is none, or a field holds something else than a number, a text, a truth value or None.
     """
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise ValueError(f"configuration: must be an instance of a dataclass, got {value!r}")
-    fields = fields_of(value)
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     for name, content in fields.items():
-        for item in content if isinstance(content, tuple) else (content,):
-            if not isinstance(item, int | float | str | None):
-                raise ValueError(
-                    f"{name}: a configuration holds numbers, texts, truth values, None or tuples of them; "
-                    f"got {content!r}"
-                )
+        if not isinstance(content, int | float | str | None):
+            raise ValueError(
+                f"{name}: a configuration holds numbers, texts, truth values or None, got {content!r}"
+            )
     return {name: unplain(plain(content)) for name, content in fields.items()}
-
-
-def fields_of(configuration: Any) -> dict[str, Any]:
-    """The fields of a configuration, as it was made of them."""
-    return {f.name: getattr(configuration, f.name) for f in dataclasses.fields(configuration)}
 
 
 def said(fields: Mapping[str, Any]) -> str:
@@ -184,8 +173,7 @@ def decode(line: str) -> Record:
     """The record of a line.
 
     Raises:
-        NewerError: if the line has fields that are not known here.
-        DamagedError: if the line is cut off, altered or no record.
+        DamagedError: if the line is cut off, altered, no record, or has fields that are not known here.
 
     Examples:
         >>> line = encode(Record("valley", {"lr": 0.1}, {"trace": math.nan}))
@@ -202,7 +190,7 @@ def decode(line: str) -> Record:
         if hashed({n: v for n, v in content.items() if n != "checksum"}) != content["checksum"]:
             raise DamagedError("was altered: its checksum is another")
         if unknown := content.keys() - _FIELDS - _REQUIRED:
-            raise NewerError(f"is by a newer version: it has {', '.join(sorted(unknown))}")
+            raise DamagedError(f"is by a newer version: it has {', '.join(sorted(unknown))}")
         record = Record(**{name: unplain(content[name]) for name in content.keys() & _FIELDS})
         if record.key != content["key"]:
             raise DamagedError("was altered: its key is another")
@@ -220,13 +208,11 @@ def better(a: Record, b: Record) -> Record:
 
 def order(record: Record) -> tuple[Any, ...]:
     """What records are sorted by: their configurations, field by field, numbers as numbers."""
-    return (*(rank(value) for value in record.configuration.values()), record.key)
+    return [rank(value) for value in record.configuration.values()], record.key
 
 
 def rank(value: Any) -> tuple[Any, ...]:
-    """What values of a field are sorted by: None, numbers, NaN, texts, lists of these."""
-    if isinstance(value, list | tuple):
-        return (3, [rank(item) for item in value])
+    """What values of a field are sorted by: None, numbers, NaN, texts."""
     if isinstance(value, str):
         return (2, value)
     return (0, 0) if value is None else (1, (math.isnan(value), value))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from flatter_lib import machine
 from flatter_lib.evidence.record import (
     DamagedError,
-    NewerError,
     Record,
     better,
     configuration_of,
@@ -31,35 +31,16 @@ from flatter_lib.evidence.record import (
 FEW = 5
 
 
-class Unread(NamedTuple):
-    """A line that is no record of this version.
-
-    Attributes:
-        line: what it holds, without its end.
-        why: where it is, and what is wrong with it.
-        newer: whether it is a whole record of a newer version.
-    """
-
-    line: bytes
-    why: str
-    newer: bool
-
-
 class Lines(NamedTuple):
-    """What a file of records holds.
+    """What files of records hold.
 
     Attributes:
         records: key -> record.
-        unread: the lines that are no records, in their order.
+        unread: line that is no record -> where it is, and what is wrong with it.
     """
 
     records: dict[str, Record]
-    unread: list[Unread]
-
-    @property
-    def damaged(self) -> list[str]:
-        """Where each line is that is no record, and what is wrong with it."""
-        return [each.why for each in self.unread]
+    unread: dict[bytes, str]
 
 
 class Records(Sequence[Record]):
@@ -102,19 +83,25 @@ class Records(Sequence[Record]):
     def where(self, **fields: Any) -> Records:
         """The runs whose configuration has these values; several values, any of which will do, come in a list.
 
-        A tuple, a set, a range or an array is such a list too; for a field that holds a tuple, a list or tuple of
-        numbers or texts is one value, and a list of these are several. Floats may differ by rounding (1e-12 of the
-        value), and NaN is NaN.
+        A tuple, a set, a range or an array is such a list too. Numbers may differ by rounding (1e-12 of the value).
 
         Raises:
-            ValueError: if no run has a field of such a name, or it is asked for what no field holds.
+            ValueError: if no run has a field of such a name.
         """
         self._known(fields)
-        wanted = {name: _listed(name, value) for name, value in fields.items()}
+        wanted = {
+            name: list(value)
+            if isinstance(value, Iterable) and not isinstance(value, str)
+            else [value]
+            for name, value in fields.items()
+        }
         return Records(
             record
             for record in self
-            if all(_among(record.configuration.get(n), v) for n, v in wanted.items())
+            if all(
+                any(_same(record.configuration.get(name), item) for item in items)
+                for name, items in wanted.items()
+            )
         )
 
     def one(self, **fields: Any) -> Record:
@@ -154,8 +141,7 @@ class Records(Sequence[Record]):
             ValueError: if no run has a field of that name.
         """
         self._known([field])
-        found = [r.configuration[field] for r in self if field in r.configuration]
-        return sorted(set(map(_hashable, found)), key=rank)
+        return sorted({r.configuration[field] for r in self if field in r.configuration}, key=rank)
 
     def stack(self, measurement: str, *fields: str) -> NDArray[Any]:
         """A measurement of all runs in one array, whose first axes are the fields, each with its :meth:`values`.
@@ -174,7 +160,7 @@ class Records(Sequence[Record]):
         shape = tuple(len(axis) for axis in axes)
         found: dict[tuple[Any, ...], list[Record]] = {at: [] for at in itertools.product(*axes)}
         for record in self:
-            found[tuple(_hashable(record.configuration[name]) for name in fields)].append(record)
+            found[tuple(record.configuration[name] for name in fields)].append(record)
         for at, runs in found.items():
             if len(runs) != 1:
                 raise ValueError(
@@ -232,12 +218,10 @@ def load(path: Path | str) -> Records:
         )
     lines = read(found)
     if lines.unread:
-        cures = {
-            "update this library" if each.newer else
-            f"restore or delete the line; `flatter sweep {found.stem}` measures again what a profile has"
-            for each in lines.unread
-        }  # fmt: skip
-        raise ValueError(f"{'; '.join(few(lines.damaged))}: {'; '.join(sorted(cures))}")
+        raise ValueError(
+            f"{'; '.join(few(lines.unread.values()))}: restore or delete it (if it is newer, update this library); "
+            f"`flatter sweep {found.stem}` measures again what a profile has"
+        )
     return Records(record for record in lines.records.values() if record.ok)
 
 
@@ -256,67 +240,38 @@ def digest(path: Path | str) -> str:
     return hashed({record.key: plain(record.measurements) for record in records if record.ok})
 
 
-def read(path: Path) -> Lines:
-    """The records of a file, failed ones too, and its other lines.
+def read(path: Path, lines: Lines | None = None) -> Lines:
+    """The records of a file, failed ones too, and its other lines, added to those that were read.
 
     Raises:
         OSError: if it cannot be read.
     """
-    lines = Lines({}, [])
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        take(lines, line, f"{path.name}, line {number}")
+    lines = lines or Lines({}, {})
+    content = path.read_bytes().replace(b"\r\n", b"\n")
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = decode(line.decode("utf-8", errors="replace"))
+        except DamagedError as error:
+            lines.unread.setdefault(line, f"{path.name}, line {number} {error}")
+            continue
+        known = lines.records.get(record.key)
+        lines.records[record.key] = better(known, record) if known else record
     return lines
 
 
-def take(lines: Lines, line: bytes, place: str) -> None:
-    """Add a line to those that were read, unless it is empty."""
-    line = line.removesuffix(b"\r")
-    if not line.strip():
-        return
-    try:
-        record = decode(line.decode("utf-8", errors="replace"))
-    except DamagedError as error:
-        newer = isinstance(error, NewerError)
-        lines.unread.append(Unread(line, f"{place} {error}", newer))
-        return
-    known = lines.records.get(record.key)
-    lines.records[record.key] = better(known, record) if known else record
-
-
-def few(damaged: list[str]) -> list[str]:
+def few(damaged: Iterable[str]) -> list[str]:
     """The first few, and how many more."""
-    more = [f"and {len(damaged) - FEW} lines more"] if len(damaged) > FEW else []
-    return damaged[:FEW] + more
-
-
-def _listed(name: str, wanted: Any) -> Any:
-    """What is asked for of a field: arrays, tuples, sets and ranges as lists."""
-    wanted = wanted.tolist() if hasattr(wanted, "tolist") else wanted
-    if isinstance(wanted, list | tuple | Set | range):
-        return [_listed(name, item) for item in wanted]
-    if wanted is None or isinstance(wanted, int | float | str):
-        return wanted
-    raise ValueError(f"{name}: must be a number, a text, None or a list of them, got {wanted!r}")
-
-
-def _among(value: Any, wanted: Any) -> bool:
-    one = not isinstance(wanted, list)
-    if isinstance(value, list) and not one:
-        one = not any(isinstance(item, list) for item in wanted)
-    return any(_same(value, item) for item in ([wanted] if one else wanted))
+    named = list(damaged)
+    more = [f"and {len(named) - FEW} lines more"] if len(named) > FEW else []
+    return named[:FEW] + more
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    if isinstance(value, list) and isinstance(wanted, list):
-        return len(value) == len(wanted) and all(map(_same, value, wanted))
-    if isinstance(value, int | float) and isinstance(wanted, int | float):
-        nan = value != value and wanted != wanted
-        return nan or value == wanted or math.isclose(value, wanted, rel_tol=1e-12)
+    if isinstance(value, Real) and isinstance(wanted, Real):
+        return math.isclose(float(value), float(wanted), rel_tol=1e-12)
     return bool(value == wanted)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _number(count: int, name: str) -> str:

@@ -6,8 +6,7 @@ beside, synced, and moved into place, so that a kill or a full disk leaves whole
 holds a shared lock on it; the last to leave gathers what is in the folder into the file. A process that is killed
 leaves the lock to the system, and its records to whoever comes next.
 
-No line is deleted for being unreadable: it goes to ``NAME.unreadable`` beside the file. What a newer version of this
-library wrote stays in the file, after the records.
+No line is lost for being unreadable: it stays in the file, after the records, until a person removes it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from flatter_lib import files
 from flatter_lib.evidence.record import Record, decode, encode, order
-from flatter_lib.evidence.records import Lines, read, take
+from flatter_lib.evidence.records import Lines, read
 
 #: Seconds between two records that are waited for until they are on the disk.
 SYNC = 0.1
@@ -38,7 +37,6 @@ class Store:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.jsonl"
         self.loose = folder / f".{name}"
-        self.aside = folder / f"{name}.unreadable"
         self._synced = -math.inf
 
     def read(self) -> Lines:
@@ -48,18 +46,18 @@ class Store:
             OSError: if they cannot be read.
         """
         # The folder first: what is gathered in between is in the file by then.
-        loose = Lines({}, [])
+        loose = Lines({}, {})
         for path in sorted(self.loose.glob("*.json")):
             with contextlib.suppress(FileNotFoundError):
-                for line in path.read_bytes().split(b"\n"):
-                    take(loose, line, f"{self.loose.name}/{path.name}")
-        lines = read(self.path) if self.path.exists() else Lines({}, [])
-        records = dict(lines.records)
+                read(path, loose)
+        lines = Lines({}, {})
+        if self.path.exists():
+            read(self.path, lines)
         for key, record in loose.records.items():
             # What was measured since counts, unless it failed where an earlier run did not.
-            if record.ok or key not in records or not records[key].ok:
-                records[key] = record
-        return Lines(records, [*lines.unread, *loose.unread])
+            if record.ok or key not in lines.records or not lines.records[key].ok:
+                lines.records[key] = record
+        return Lines(lines.records, lines.unread | loose.unread)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[bool]:
@@ -93,10 +91,7 @@ class Store:
             OSError: if it cannot be written; nothing of it is left then.
         """
         sync = time.monotonic() - self._synced > SYNC
-        path = self.loose / f"{record.key}.json"
-        if path.exists() and self.get(record.key) is None:
-            self._set_aside(path.read_bytes().split(b"\n"))
-        self._replace(path, f"{encode(record)}\n".encode(), sync)
+        self._replace(self.loose / f"{record.key}.json", f"{encode(record)}\n".encode(), sync)
         if sync:
             self._synced = time.monotonic()
 
@@ -109,26 +104,16 @@ class Store:
         return record if record.key == key else None
 
     def _gather(self) -> None:
-        """Make one file of all records, and remove what a killed process left; no line is lost."""
+        """Make one file of all lines, and remove what a killed process left."""
         lines = self.read()
-        stay = [each.line for each in lines.unread if each.newer]
-        self._set_aside([each.line for each in lines.unread if not each.newer])
         whole = (encode(record).encode() for record in sorted(lines.records.values(), key=order))
-        content = b"".join(line + b"\n" for line in (*whole, *stay))
-        if content != (
-            self.path.read_bytes().replace(b"\r\n", b"\n") if self.path.exists() else b""
-        ):
+        content = b"".join(line + b"\n" for line in (*whole, *lines.unread))
+        before = self.path.read_bytes() if self.path.exists() else b""
+        if content != before.replace(b"\r\n", b"\n"):
             self._replace(self.path, content)
         for path in self.loose.iterdir():
             if path.suffix in (".json", ".part"):
                 path.unlink()
-
-    def _set_aside(self, lines: list[bytes]) -> None:
-        """Keep lines that cannot be read beside the file, each once."""
-        known = self.aside.read_bytes().split(b"\n") if self.aside.exists() else []
-        kept = [line for line in dict.fromkeys([*known, *lines]) if line.strip()]
-        if not set(kept) <= set(known):
-            self._replace(self.aside, b"".join(line + b"\n" for line in kept))
 
     def _replace(self, path: Path, content: bytes, sync: bool = True) -> None:
         # Beside it, in the folder that git ignores, and from which a killed process's leavings are removed.

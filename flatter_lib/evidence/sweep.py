@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from flatter_lib.evidence.cluster import Pool
-from flatter_lib.evidence.experiment import Experiment, SweepError
-from flatter_lib.evidence.progress import Display, Meter
-from flatter_lib.evidence.record import Record, fields_of
+from flatter_lib.evidence.experiment import TOGETHER, Experiment, SweepError
+from flatter_lib.evidence.local import Pool
+from flatter_lib.evidence.progress import Meter
+from flatter_lib.evidence.record import Record, configuration_of
 from flatter_lib.evidence.records import few
 from flatter_lib.evidence.store import Store
 from flatter_lib.evidence.worker import Task
@@ -91,9 +91,11 @@ def plan(experiment: Experiment, profile: str, store: Store, renew: bool = False
     stale = {key for key, record in records.items() if record.code.get("source") != source}
     failed = {key for key, record in records.items() if not record.ok}
     again = failed | (stale if renew else set())
-    costs = {k: experiment.cost(c) for k, c in wanted.items() if k not in records or k in again}
+    cost = experiment.module.cost
+    costs = {k: cost(c) for k, c in wanted.items() if k not in records or k in again}
     waiting = dict(sorted(costs.items(), key=lambda item: item[1], reverse=True))
-    return Plan(experiment, wanted, waiting, len(failed), len(stale - failed), lines.damaged)
+    damaged = list(lines.unread.values())
+    return Plan(experiment, wanted, waiting, len(failed), len(stale - failed), damaged)
 
 
 def batches(experiment: Experiment, configurations: Mapping[str, Any]) -> list[list[str]]:
@@ -101,12 +103,14 @@ def batches(experiment: Experiment, configurations: Mapping[str, Any]) -> list[l
 
     Tiny runs, for which sending them to a worker would take longer than making them, travel together too.
     """
+    module = experiment.module
     alike: dict[Hashable, list[str]] = defaultdict(list)
     for key, configuration in configurations.items():
-        tiny = experiment.cost(configuration) < TINY
-        alone = None if tiny else key
-        alike[experiment.batch(configuration) if experiment.batch else alone].append(key)
-    size = experiment.together
+        if hasattr(module, "batch"):
+            alike[module.batch(configuration)].append(key)
+        else:
+            alike[None if module.cost(configuration) < TINY else key].append(key)
+    size = getattr(module, "TOGETHER", TOGETHER)
     cut = [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]
     place = {key: i for i, key in enumerate(configurations)}
     return sorted(cut, key=lambda keys: place[keys[0]])
@@ -117,7 +121,7 @@ def sweep(
     profile: str,
     store: Store,
     workers: Callable[[], AbstractContextManager[Pool]],
-    display: Display,
+    meter: Meter,
     renew: bool = False,
 ) -> Report:
     """Make the runs of a profile that have no record.
@@ -127,7 +131,7 @@ def sweep(
         profile: smoke, laptop or paper.
         store: where records are kept.
         workers: starts the workers, or finds them.
-        display: where to say how far it is.
+        meter: where to say how far it is.
         renew: whether to run again what was measured with other code than today's.
 
     Returns:
@@ -140,11 +144,11 @@ def sweep(
         with store.working() as alone:
             todo = plan(experiment, profile, store, renew)
             for line in few(todo.damaged):
-                display.say(f"{line}: kept, not read, and measured again if the profile has it")
+                meter.say(f"{line}: kept, not read, and measured again if the profile has it")
             if not todo.waiting:
                 return Report(len(todo.wanted))
             with workers() as pool:
-                return _Sweep(todo, store, pool, display).run(alone)
+                return _Sweep(todo, store, pool, meter).run(alone)
     except OSError as error:
         raise SweepError(
             f"{store.path.parent}: {error.strerror or error}: finished runs are kept; mend that and start it again"
@@ -154,15 +158,11 @@ def sweep(
 class _Sweep:
     """One sweep while it goes."""
 
-    def __init__(self, todo: Plan, store: Store, pool: Pool, display: Display) -> None:
-        self.plan, self.store, self.pool, self.display = todo, store, pool, display
+    def __init__(self, todo: Plan, store: Store, pool: Pool, meter: Meter) -> None:
+        self.plan, self.store, self.pool, self.meter = todo, store, pool, meter
         self.source, self.commit = todo.experiment.source(), todo.experiment.commit()
         self.report = Report(len(todo.wanted))
         self.died: list[str] = []
-        done = len(todo.wanted) - len(todo.waiting)
-        self.meter = Meter(
-            todo.experiment.name, len(todo.wanted), done, todo.cost, self.pool.workers
-        )
 
     def run(self, alone: bool) -> Report:
         """Make all runs, and once more those that failed."""
@@ -172,7 +172,8 @@ class _Sweep:
         if not alone:
             # Whoever came first goes from the longest to the shortest: meet it as rarely as can be.
             random.SystemRandom().shuffle(waiting)
-        with self.display.showing(self.meter):
+        total = len(self.plan.wanted)
+        with self.meter.showing(total, total - len(costs), self.plan.cost, self.pool.workers):
             self._make(waiting, 1)
             self._make([[key] for key in self.report.failures], 2)
             for key in self.died:
@@ -184,13 +185,13 @@ class _Sweep:
             self.meter.running -= len(task.cells)
             if records is None and attempt == 1:
                 self.died += [task.record(cell).key for cell in task.cells]
-            for record in records or ():
-                self._keep(record)
-            if records is None and attempt > 1:
+            elif records is None:
                 message = "a worker was killed while it made this run: is there enough memory?"
                 error = {"message": message, "traceback": ""}
                 self._keep(task.record(task.cells[0], error=error))
-            self.display.update(self.meter)
+            for record in records or ():
+                self._keep(record)
+            self.meter.update()
 
     def _tasks(self, waiting: Iterable[Sequence[str]], attempt: int) -> Iterator[Task]:
         """The tasks, each when a worker is about to be free; without what somebody else did meanwhile."""
@@ -202,7 +203,7 @@ class _Sweep:
                     self.meter.finished(self.plan.waiting[key])
                     self.report.failures.pop(key, None)
                 else:
-                    cells.append(fields_of(self.plan.wanted[key]))
+                    cells.append(configuration_of(self.plan.wanted[key]))
             if cells:
                 self.meter.running += len(cells)
                 self.meter.workers = max(self.pool.workers, 1)

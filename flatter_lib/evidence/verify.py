@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import os
@@ -11,16 +10,17 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flatter_lib.evidence.experiment import Experiment, SweepError
 from flatter_lib.evidence.judge import Verdict, complaints, judge
+from flatter_lib.evidence.local import local
+from flatter_lib.evidence.progress import Meter
 from flatter_lib.evidence.record import Record, plain
 from flatter_lib.evidence.records import digest, load
+from flatter_lib.evidence.sweep import batches
+from flatter_lib.evidence.worker import Task
 from flatter_lib.files import replace_json
-
-if TYPE_CHECKING:
-    from flatter_lib.evidence.experiment import Experiment
-    from flatter_lib.evidence.progress import Display
 
 #: Runs that took no more seconds are all measured again, if the budget allows.
 SHORT = 5.0
@@ -83,7 +83,7 @@ def sample(records: Iterable[Record], seed: str, seconds: float, workers: int = 
 
 
 def verify(
-    experiment: Experiment, path: Path, seconds: float, display: Display
+    experiment: Experiment, path: Path, seconds: float, meter: Meter
 ) -> tuple[dict[str, Any], list[str]]:
     """Measure a sample of a file's records again, judge them, and add the verification to those that are kept.
 
@@ -91,7 +91,7 @@ def verify(
         experiment: the experiment.
         path: the file, in which nothing is changed.
         seconds: about how long it may take.
-        display: where to say how far it is.
+        meter: where to say how far it is.
 
     Returns:
         The verification as it is kept, and a line for all that does not hold.
@@ -100,8 +100,6 @@ def verify(
         ValueError: if the records or the verifications cannot be read.
         SweepError: if it cannot be done; nothing is kept then.
     """
-    from flatter_lib.evidence.experiment import SweepError
-
     records, kept = load(path), verifications(path)
     drawn = sample(records, experiment.source(), seconds * WORKERS, WORKERS)
     if not drawn:
@@ -111,8 +109,8 @@ def verify(
     if not os.access(path.parent, os.W_OK):
         raise SweepError(f"{path.parent}: cannot be written; mend that and start again")
     recorded = {record.key: record for record in drawn}
-    fresh = list(_made_again(experiment, recorded, seconds, display))
-    held = getattr(importlib.import_module(experiment.module), "HELD", {})
+    fresh = list(_made_again(experiment, recorded, seconds, meter))
+    held = getattr(experiment.module, "HELD", {})
     verdicts = judge([(recorded[again.key], again) for again in fresh], held)
     made = entry(path, len(records), fresh, verdicts)
     replace_json(beside(path), [*kept, made])
@@ -120,23 +118,14 @@ def verify(
 
 
 def _made_again(
-    experiment: Experiment, drawn: Mapping[str, Record], seconds: float, display: Display
+    experiment: Experiment, drawn: Mapping[str, Record], seconds: float, meter: Meter
 ) -> Iterator[Record]:
     """Make runs in their order, together what can be, as many as are begun in the time."""
-    from flatter_lib.evidence.cluster import local
-    from flatter_lib.evidence.experiment import SweepError
-    from flatter_lib.evidence.progress import Meter
-    from flatter_lib.evidence.sweep import batches
-    from flatter_lib.evidence.worker import Task
-
     commit, source, start = experiment.commit(), experiment.source(), time.monotonic()
-    cells = {
-        key: {n: tuple(v) if isinstance(v, list) else v for n, v in record.configuration.items()}
-        for key, record in drawn.items()
-    }
-    alike = batches(experiment, {key: experiment.type(**cell) for key, cell in cells.items()})
+    cells = {key: record.configuration for key, record in drawn.items()}
+    kind = experiment.module.Configuration
+    alike = batches(experiment, {key: kind(**cell) for key, cell in cells.items()})
     cost = sum(record.seconds for record in drawn.values())
-    meter = Meter(experiment.name, len(drawn), 0, cost, WORKERS)
 
     def tasks() -> Iterator[Task]:
         for number, keys in enumerate(alike):
@@ -146,7 +135,7 @@ def _made_again(
             together = tuple(cells[key] for key in keys)
             yield Task(experiment.name, together, source, commit)
 
-    with local(WORKERS) as pool, display.showing(meter):
+    with local(WORKERS) as pool, meter.showing(len(drawn), 0, cost, WORKERS):
         for task, records in pool.outcomes(tasks()):
             if records is None:
                 raise SweepError(
@@ -159,7 +148,7 @@ def _made_again(
                     raise SweepError(f"{experiment.name}: {missing}; nothing is kept")
                 meter.finished(drawn[record.key].seconds)
                 yield record
-            display.update(meter)
+            meter.update()
 
 
 def entry(

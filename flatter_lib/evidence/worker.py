@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flatter_lib import machine
-from flatter_lib.evidence.experiment import Experiment, SweepError, find
+from flatter_lib.evidence.experiment import Experiment, SweepError, find, measured
 from flatter_lib.evidence.record import Record, plain, unplain
 
 #: Threads that each numerical library gets: workers are as many as there are cores, or cards.
@@ -66,20 +66,17 @@ def attempt(task: Task) -> list[Record]:
     error: Mapping[str, str] = {}
     start = time.perf_counter()
     try:
-        configurations = [experiment.type(**cell) for cell in task.cells]
-        if len(configurations) == 1:
-            measured = [experiment.run(configurations[0])]
-        else:
-            measured = list(experiment.run_many(configurations))
+        module = experiment.module
+        configurations = [module.Configuration(**cell) for cell in task.cells]
         # What a record cannot hold is the runs' own failure.
-        measured = [unplain(plain(dict(each))) for each in measured]
-        if len(measured) != len(configurations):
-            raise ValueError(f"run_many: {len(measured)} measurements of {len(configurations)}")
+        found = [unplain(plain(dict(each))) for each in measured(module, configurations)]
+        if len(found) != len(configurations):
+            raise ValueError(f"run_many: {len(found)} measurements of {len(configurations)}")
     except (Exception, SystemExit) as raised:
         if len(task.cells) > 1:
             alone = (task._replace(cells=(cell,)) for cell in task.cells)
             return [record for each in alone for record in attempt(each)]
-        measured, error = [{}], _described(raised)
+        found, error = [{}], _described(raised)
     share = round((time.perf_counter() - start) / len(task.cells), 6)
     finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return [
@@ -96,7 +93,7 @@ def attempt(task: Task) -> list[Record]:
             machine=machine.describe(),
             versions=machine.versions(PACKAGES),
         )
-        for cell, measurements in zip(task.cells, measured, strict=True)
+        for cell, measurements in zip(task.cells, found, strict=True)
     ]
 
 

@@ -12,11 +12,14 @@ Settings have four digits, so that a record can be read, and asked for by what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+#: Of each measurement, the rule that it is held to when it is made again; see :mod:`flatter_lib.evidence.judge`.
+Held = Mapping[str, Mapping[str, Any] | None]
 
 
 class Landscape(NamedTuple):

@@ -22,8 +22,8 @@ noise strengths. Dimensions, ranks and noise are our own choices.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
-from flatter_lib.experiments.design import Cell, Landscape, Rung, rounded, rungs, short, whole
+from flatter_lib.experiments._ensembles import Floats, batch, configurations, made, timed
+from flatter_lib.experiments.design import Cell, Held, Landscape, rounded, rungs, short, whole
 from flatter_lib.stats import first_passage, settling_time
 
 if TYPE_CHECKING:
     from flatter_lib.valleys.sensing import MatrixSensing
 
-Floats = NDArray[np.float64]
+__all__ = ["PROFILES", "Configuration", "batch", "cost", "run_many"]
 
 #: Excess of Tr H at which a run has arrived, and below which it has settled: the book's, and a stricter one.
 LEVELS = (0.1, 0.02)
@@ -126,14 +127,6 @@ def tuned(strength: float) -> tuple[list[Cell], list[Cell]]:
     return plain, heavy
 
 
-def _configurations(chosen: Sequence[Rung], runs: int, **problem: int) -> list[Configuration]:
-    return [
-        Configuration(c.lr, c.memory, c.strength, rung.steps, runs, rung.seed, **problem)
-        for rung in chosen
-        for c in rung.cells
-    ]
-
-
 def _profile(runs: int, few: int) -> list[Configuration]:
     """All cells, each once.
 
@@ -149,23 +142,24 @@ def _profile(runs: int, few: int) -> list[Configuration]:
     main += [cell for lr in LANDSCAPE.lrs for cell in scan(lr)]
     main += [cell for strength in TUNED_STRENGTHS for cell in tuned(strength)[1]]
     plain = [cell for strength in TUNED_STRENGTHS for cell in tuned(strength)[0]]
+    second = rungs(scan(SECOND_LR, SECOND), 10**6)
     return (
-        _configurations(rungs(main, 0), runs)
-        + _configurations(rungs(scan(SECOND_LR, SECOND), 10**6), runs, rank=2, measurements=60)
-        + _configurations(rungs(plain, 2 * 10**6, together=1), few)
+        configurations(Configuration, rungs(main, 0), runs=runs)
+        + configurations(Configuration, second, runs=runs, rank=2, measurements=60)
+        + configurations(Configuration, rungs(plain, 2 * 10**6, together=1), runs=few)
     )
 
 
 _SMOKE = law(2 / 3, KAPPA_MEETING)[:2] + tuned(TUNED_STRENGTHS[-1])[1][-4:]
 PROFILES: Mapping[str, list[Configuration]] = {
-    "smoke": _configurations(rungs(_SMOKE, 0), 8),
+    "smoke": configurations(Configuration, rungs(_SMOKE, 0), runs=8),
     "laptop": _profile(runs=64, few=24),
     "paper": _profile(runs=1024, few=256),
 }
 
 #: What other rounding may change: under strong noise one run of forty grows apart. Numbers have four digits, of which
 #: the last may turn.
-HELD: Mapping[str, Mapping[str, Any] | None] = {"": {"rtol": 2e-3, "share": 0.95}}
+HELD: Held = {"": {"rtol": 2e-3, "share": 0.95}}
 
 
 def resampled_runs(runs: int) -> NDArray[np.int64]:
@@ -173,50 +167,26 @@ def resampled_runs(runs: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(runs, size=(RESAMPLES, runs))
 
 
-def batch(configuration: Configuration) -> Hashable:
-    """Cells with equal keys can be made in one pass."""
-    return replace(configuration, lr=1.0, memory=1.0)
-
-
 def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     """Make the runs of some cells, whose keys of :func:`batch` are equal, and time them.
 
     Returns:
-        Of each cell, ``first_passage`` and ``settling``: for each of `LEVELS`, the step of each run at which its excess
-        first is at or below the level, and from which it stays there (NaN if it never does). ``error_first_passage``
-        and ``error_settling``: the same for the test error and `ERROR_LEVEL`. ``error_at_arrival``: each run's test
-        error at its first passage of the first level. ``late_error`` and ``late_excess``: each run's means over the
-        last quarter of its steps. ``mean_first_passage`` and ``mean_settling``: the times of the mean excess at the
-        first level, and after them those of each resample of the runs. ``curve``: steps, mean excess and mean test
-        error, at spread-out steps. ``diverged``: how many runs.
+        Of each cell the times of its runs, :func:`~flatter_lib.experiments._ensembles.timed`, at `LEVELS` of the excess
+        and `ERROR_LEVEL` of the test error. ``error_at_arrival``: each run's test error at its first passage of the
+        first level. ``late_error`` and ``late_excess``: each run's means over the last quarter of its steps.
+        ``mean_first_passage`` and ``mean_settling``: the times of the mean excess at the first level, and after them
+        those of each resample of the runs. ``curve``: steps, mean excess and mean test error, at spread-out steps.
+        ``diverged``: how many runs.
     """
-    from flatter_lib import ensemble
-
     c = configurations[0]
     starts, traces, flat = _starts(c.problem, c.runs)
-    result = ensemble.run(
-        c.problem,
-        lr=[each.lr for each in configurations],
-        momentum=[1 - each.memory for each in configurations],
-        label_noise=c.strength,
-        steps=c.steps,
-        seeds=range(c.seed, c.seed + c.runs),
-        start=starts,
-        observe=["trace", "test_error"],
-        every=max(1, c.steps // 1500),
-        progress=False,
-    )
+    result = made(configurations, starts, 1500)
     excess = (result.values["trace"] - flat) / (traces - flat)[:, None]
     cells = zip(excess, result.values["test_error"], result.diverged, strict=True)
     return [
         {**_measured(result.steps, x, e), "diverged": int((diverged >= 0).sum())}
         for x, e, diverged in cells
     ]
-
-
-def run(configuration: Configuration) -> dict[str, Any]:
-    """Make the runs of a cell: see :func:`run_many`."""
-    return run_many([configuration])[0]
 
 
 def cost(configuration: Configuration) -> float:
@@ -235,10 +205,7 @@ def _measured(steps: NDArray[np.int64], excess: Floats, error: Floats) -> dict[s
     shown = np.unique(np.rint(np.geomspace(1, len(steps) - 1, 40)).astype(int))
     curve = [steps[shown], short(excess.mean(0)[shown]), short(error.mean(0)[shown])]
     return {
-        "first_passage": [whole(first_passage(steps, excess, level)) for level in LEVELS],
-        "settling": [whole(settling_time(steps, excess, level)) for level in LEVELS],
-        "error_first_passage": whole(first_passage(steps, error, ERROR_LEVEL)),
-        "error_settling": whole(settling_time(steps, error, ERROR_LEVEL)),
+        **timed(steps, excess, LEVELS, error, ERROR_LEVEL),
         "error_at_arrival": short(arrived),
         "late_error": short(error[:, late].mean(1)),
         "late_excess": short(excess[:, late].mean(1)),

@@ -35,10 +35,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
-from flatter_lib.experiments.design import Cell, Landscape, rounded, rungs, short
+from flatter_lib.experiments._images import images_of
+from flatter_lib.experiments.design import Cell, Held, Landscape, rounded, rungs, short
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from flatter_lib.vision.inputs import Inputs
@@ -84,21 +84,13 @@ ADAM_MEMORY = 0.1
 REST_LR, REST_MOMENTUM, REST_STEPS = 0.04, 0.9, 100
 
 
-class Stage(NamedTuple):
-    """A stage of phase 1."""
-
-    lr: float
-    momentum: float
-    steps: int
-
-
-#: Phase 1; momentum is raised, and then the oscillation dies.
+#: Step size, momentum and steps in phase 1; momentum is raised, and then the oscillation dies.
 STAGES = (
-    Stage(0.01, 0.9, 200),
-    Stage(0.01, 0.98, 200),
-    Stage(0.01, 0.99, 400),
-    Stage(0.015, 0.995, 700),
-    Stage(0.015, 0.9, 100),
+    (0.01, 0.9, 200),
+    (0.01, 0.98, 200),
+    (0.01, 0.99, 400),
+    (0.015, 0.995, 700),
+    (0.015, 0.9, 100),
 )
 
 
@@ -160,13 +152,6 @@ class Configuration:
         checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
 
-    @property
-    def variance(self) -> float:
-        """Of the label noise, on average over the outputs."""
-        from flatter_lib.vision.label_noise import LabelNoise
-
-        return LabelNoise(self.kind, self.noise).variance(10)
-
 
 def laws() -> list[Cell]:
     """The cells of all laws, and of the scans."""
@@ -211,14 +196,11 @@ def flip_probability(noise: float) -> float:
         >>> flip_probability(0.25)
         0.2086
     """
+    from scipy.optimize import brentq
+
     from flatter_lib.vision.label_noise import LabelNoise
 
-    low, high = 0.0, 0.8
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        enough = LabelNoise("flip", middle).variance(10) > noise**2
-        low, high = (low, middle) if enough else (middle, high)
-    return rounded(low)
+    return rounded(brentq(lambda p: LabelNoise("flip", p).variance(10) - noise**2, 0.0, 0.8))
 
 
 def flips() -> list[Configuration]:
@@ -357,7 +339,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 #: that leave it, with much momentum, grow apart from then on. Looks are spread evenly in the logarithm of the step, so
 #: half of them come before, even in a sample that holds no other runs; their ends, from which they come to rest, have
 #: all grown apart. Numbers have four digits, of which the last may turn. Where images came from is no measurement.
-HELD: Mapping[str, Mapping[str, Any] | None] = {
+HELD: Held = {
     "data.source": None,
     "start": {"rtol": 2e-3},
     "trace": {"rtol": 2e-3, "share": 0.5},
@@ -428,29 +410,17 @@ _NEUTRAL: Mapping[str, Any] = {
 def _starts(c: Configuration) -> Starts:
     import torch
 
-    from flatter_lib.vision.data import load
     from flatter_lib.vision.ensemble import Ensemble
-    from flatter_lib.vision.inputs import standardized
     from flatter_lib.vision.networks import MLP, flatten
 
-    dtype: torch.dtype = getattr(torch, c.dtype)
-    images = load(c.dataset)
-    inputs = standardized(
-        images,
-        train=c.images,
-        test=c.test_images,
-        pool=c.pool,
-        flat=True,
-        device=c.device,
-        dtype=dtype,
-    )
+    inputs, about = images_of(c, flat=True)
     networks = [
         MLP(
             inputs.x.shape[1],
             c.width,
             gain=c.gain,
             generator=torch.Generator().manual_seed(j),
-        ).to(c.device, dtype)  # drawn in double precision whatever follows
+        ).to(inputs.x)  # drawn in double precision whatever follows
         for j in range(c.starts)
     ]
     initial = torch.stack([flatten(network) for network in networks])
@@ -463,10 +433,9 @@ def _starts(c: Configuration) -> Starts:
         batch=c.descent_batch,
         generators=[torch.Generator().manual_seed(100 + j) for j in range(c.starts)],
     )
-    for stage in STAGES:
-        descent.retune(stage.lr, stage.momentum)
-        descent.run(max(1, round(stage.steps * c.descent)))
-    about = {"name": images.name, "source": images.source, "digest": images.digest}
+    for lr, momentum, steps in STAGES:
+        descent.retune(lr, momentum)
+        descent.run(max(1, round(steps * c.descent)))
     return Starts(networks[0], inputs, initial, descent.weights, about)
 
 
@@ -549,11 +518,6 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         }
         for own in (slice(i * c.starts, (i + 1) * c.starts) for i in range(cells))
     ]
-
-
-def run(configuration: Configuration) -> dict[str, Any]:
-    """Make the runs of a cell: see :func:`run_many`."""
-    return run_many([configuration])[0]
 
 
 def cost(configuration: Configuration) -> float:

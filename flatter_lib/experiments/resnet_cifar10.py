@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from flatter_lib import checks
-from flatter_lib.experiments.design import Cell, Landscape, rounded
+from flatter_lib.experiments._images import images_of
+from flatter_lib.experiments.design import Cell, Held, Landscape, rounded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -239,7 +240,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 #: of a seed share the end of that. Most entries are held to a part of how much seeds differ: in Tr H by 26 % (ends that
 #: differ by rounding, by 3 %), in the loss by 20 to 30 %, in the test loss by 4 %; the accuracy to twice the standard
 #: error from 1000 images. Bias of less than that is seen only where bits are equal.
-HELD: Mapping[str, Mapping[str, Any] | None] = {
+HELD: Held = {
     "data.source": None,
     **{
         f"{of}{name}": {"rtol": rtol, "share": 0.8, "common": "seed"}
@@ -285,7 +286,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     from flatter_lib.vision.train import Training
 
     c = configuration
-    data, source = _data(c)
+    data, source = images_of(c)
     start = _phase_1(c.start)
     network = _network(c, data)
     with torch.no_grad():
@@ -347,31 +348,6 @@ def _optimizer(c: Configuration, network: nn.Module) -> Optimizer:
     return torch.optim.SGD(network.parameters(), lr=c.lr, momentum=1 - c.memory)
 
 
-def _data(c: Configuration) -> tuple[Inputs, dict[str, str]]:
-    return _images(c.dataset, c.images, c.test_images, c.pool, c.device, c.dtype)
-
-
-@lru_cache(maxsize=2)
-def _images(
-    dataset: str, images: int, test_images: int, pool: int, device: str, dtype: str
-) -> tuple[Inputs, dict[str, str]]:
-    import torch
-
-    from flatter_lib.vision.data import load
-    from flatter_lib.vision.inputs import standardized
-
-    found = load(dataset)
-    data = standardized(
-        found,
-        train=images,
-        test=test_images,
-        pool=pool,
-        device=device,
-        dtype=getattr(torch, dtype),
-    )
-    return data, {"name": found.name, "source": found.source, "digest": found.digest}
-
-
 def _network(c: Configuration, data: Inputs) -> ResNet18:
     import torch
 
@@ -396,7 +372,7 @@ def _phase_1(c: Configuration) -> Start:
     from flatter_lib.curvature import gauss_newton_top_eigenvalue
     from flatter_lib.vision.train import Training
 
-    data, _ = _data(c)
+    data, _ = images_of(c)
     network = _network(c, data)
     optimizer = torch.optim.AdamW(network.parameters(), lr=c.interpolation_lr, weight_decay=0.0)
     falls = round(0.3 * c.interpolation_steps)

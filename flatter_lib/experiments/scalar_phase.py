@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
+from flatter_lib.experiments.design import Held, rounded
 from flatter_lib.stats import PROBABILITIES, median_draws
 from flatter_lib.valleys.scalar import Noise, ScalarValley, simulate
 
@@ -89,11 +90,8 @@ def _cells(
     start_residual: float = 0.0,
 ) -> list[Configuration]:
     """The cells of a diagram, at pairs of step size and memory, rounded so that a record's line can be read."""
-    rounded = [(float(f"{lr:.4g}"), float(f"{memory:.4g}")) for lr, memory in pairs]
-    return [
-        Configuration(lr, memory, strength, noise, runs, seed=0, start_residual=start_residual)
-        for lr, memory in rounded
-    ]
+    cell = Configuration(1.0, 1.0, strength, noise, runs, seed=0, start_residual=start_residual)
+    return [replace(cell, lr=rounded(lr), memory=rounded(memory)) for lr, memory in pairs]
 
 
 def _profile(
@@ -155,7 +153,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 }
 
 #: Times, and numbers of runs: rounding errors stay small in this valley, and no time depends on them.
-HELD: Mapping[str, Mapping[str, Any] | None] = {"": {}}
+HELD: Held = {"": {}}
 
 
 def run(configuration: Configuration) -> Mapping[str, Any]:

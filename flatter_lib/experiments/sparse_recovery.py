@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.ensemble import noise_stream, row_stream
-from flatter_lib.experiments.design import rounded
+from flatter_lib.experiments.design import Held, rounded
 from flatter_lib.valleys.diagonal import DiagonalNetwork
 from flatter_lib.valleys.diagonal_run import DiagonalRun, descended
 
@@ -235,7 +235,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 
 #: What other rounding may change. Runs stay together until one of them is near a saddle: then entries that lie
 #: outside the support grow apart, in one run of fifty before its times are known, in one of ten before it ends.
-HELD: Mapping[str, Mapping[str, Any] | None] = {
+HELD: Held = {
     "": {"rtol": 1e-3, "share": 0.95},
     "outside": {"rtol": 1e-3, "share": 0.8},
     "error": {"rtol": 1e-3, "share": 0.8},

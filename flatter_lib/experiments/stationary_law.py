@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 
 from flatter_lib import checks
+from flatter_lib.experiments.design import Held
 from flatter_lib.heavy_ball import is_stable, relaxation_time, stationary_variance
 
 
@@ -63,7 +64,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 }
 
 #: Means of squares of numbers that no run amplifies.
-HELD: Mapping[str, Mapping[str, float] | None] = {"": {}}
+HELD: Held = {"": {}}
 
 
 def run(configuration: Configuration) -> Mapping[str, float]:

@@ -23,23 +23,23 @@ are our own choices.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
-from flatter_lib.experiments.design import Cell, Landscape, Rung, rungs, short, whole
-from flatter_lib.stats import first_passage, settling_time
+from flatter_lib.experiments._ensembles import Floats, batch, configurations, made, timed
+from flatter_lib.experiments.design import Cell, Held, Landscape, Rung, rounded, rungs, short, whole
 
 if TYPE_CHECKING:
     from flatter_lib.valleys.drift import Flow
     from flatter_lib.valleys.teacher import TeacherStudent
 
-Floats = NDArray[np.float64]
+__all__ = ["PROFILES", "Configuration", "batch", "cost", "run_many"]
 
 #: Excess of Tr H at which a run has arrived, and below which it has settled.
 LEVELS = (0.3679, 0.1)
@@ -48,9 +48,9 @@ ERROR_LEVEL = 0.5
 SAMPLES = 20
 
 #: Step sizes of the laws over the largest, and of the scans.
-LAW_STEPS = tuple(float(f"{0.7**i:.4g}") for i in range(7))
+LAW_STEPS = tuple(rounded(0.7**i) for i in range(7))
 SCAN_STEPS = LAW_STEPS[::2]
-SCAN_KAPPAS = tuple(float(f"{k:.3g}") for k in np.geomspace(0.12, 12, 8))
+SCAN_KAPPAS = tuple(rounded(k, 3) for k in np.geomspace(0.12, 12, 8))
 
 
 def _landscape(slow: float, lr: float, strength: float) -> Landscape:
@@ -162,18 +162,6 @@ def resting(activation: str) -> list[Cell]:
     return [plain, *(here.cell(here.lrs[0], LOOK_KAPPA, eps) for eps in (strong, here.strength))]
 
 
-def _configurations(
-    activation: str, chosen: Sequence[Rung], runs: int, teacher: int = 0, *, rests: bool = False
-) -> list[Configuration]:
-    return [
-        Configuration(
-            activation, c.lr, c.memory, c.strength, rung.steps, runs, rung.seed, teacher, rests
-        )
-        for rung in chosen
-        for c in rung.cells
-    ]
-
-
 def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
     """All cells, each once.
 
@@ -184,7 +172,7 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
     """
     chosen: list[Configuration] = []
     for i, (activation, here) in enumerate(ACTIVATIONS.items()):
-        seed = 10**7 * i
+        seed, cells = 10**7 * i, partial(configurations, Configuration, activation=activation)
         main = [c for gamma in GAMMAS for c in here.law(gamma, KAPPA_MEETING)]
         main += [c for gamma, kappa in APART.items() for c in here.law(gamma, kappa)]
         main += [c for step in SCAN_STEPS for c in scan(activation, step)]
@@ -196,20 +184,20 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
             main += heavy[:usual]
             strong += heavy[usual:]
         fixed = [c for c in here.law(0.0, KAPPA_FIXED) if c not in main]
-        chosen += _configurations(activation, rungs(main, seed), runs)
-        chosen += _configurations(activation, rungs(plain, seed + 10**6, together=1), few)
-        chosen += _configurations(activation, rungs(fixed, seed + 4 * 10**6), runs)
-        chosen += _configurations(activation, rungs(strong, seed + 5 * 10**6), runs)
+        chosen += cells(rungs(main, seed), runs=runs)
+        chosen += cells(rungs(plain, seed + 10**6, together=1), runs=few)
+        chosen += cells(rungs(fixed, seed + 4 * 10**6), runs=runs)
+        chosen += cells(rungs(strong, seed + 5 * 10**6), runs=runs)
         ended = [
             Rung([c], int(np.ceil(s * unit)), seed + 2 * 10**6 + 1000 * j)
             for j, c in enumerate(resting(activation))
             for unit in [here.slow * (c.memory / (c.lr * c.strength)) ** 2]
             for s in REST_TIMES
         ]
-        chosen += _configurations(activation, ended, runs, rests=True)
+        chosen += cells(ended, runs=runs, rests=True)
         other = rungs([here.cell(here.lrs[0], LOOK_KAPPA)], seed + 3 * 10**6)
         for teacher in range(1, 1 + teachers):
-            chosen += _configurations(activation, other, few, teacher, rests=True)
+            chosen += cells(other, runs=few, teacher=teacher, rests=True)
     return chosen
 
 
@@ -218,7 +206,9 @@ PROFILES: Mapping[str, list[Configuration]] = {
         c
         for activation, here in ACTIVATIONS.items()
         for cell in [here.cell(here.lrs[0], LOOK_KAPPA, TUNED_STRENGTHS[activation][-1])]
-        for c in _configurations(activation, rungs([cell], 0), 8, rests=True)
+        for c in configurations(
+            Configuration, rungs([cell], 0), activation=activation, runs=8, rests=True
+        )
     ],
     "laptop": _profile(runs=12, few=8, teachers=TEACHERS),
     "paper": _profile(runs=512, few=128, teachers=8 * TEACHERS),
@@ -227,7 +217,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
 #: What other rounding may change: little of `relu`. In long runs of `erf` under weak noise up to a third of the runs
 #: settles at another time, and long after that, where the noise goes on to move them along the flat end, nearly all
 #: have grown apart. Numbers have four digits, of which the last may turn.
-HELD: Mapping[str, Mapping[str, Any] | None] = {
+HELD: Held = {
     "": {"rtol": 2e-3, "share": 0.9},
     "settling": {"rtol": 2e-3, "share": 0.75},
     "error_settling": {"rtol": 2e-3, "share": 0.6},
@@ -246,52 +236,27 @@ def flow_of(problem: TeacherStudent) -> Flow:
     return flow(problem, start, LENGTH[problem.activation])
 
 
-def batch(configuration: Configuration) -> Hashable:
-    """Cells with equal keys can be made in one pass."""
-    return replace(configuration, lr=1.0, memory=1.0)
-
-
 def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     """Make the runs of some cells, whose keys of :func:`batch` are equal, and time them.
 
     Returns:
-        Of each cell, ``first_passage`` and ``settling``: for each of `LEVELS`, the step of each run at which the excess
-        of Tr H first is at or below the level, and from which it stays there (NaN if it never does).
-        ``error_first_passage`` and ``error_settling``: the same for the test error and `ERROR_LEVEL`. ``late_excess``
-        and ``late_error``: each run's means of excess and test error over the last quarter of its steps. ``curve``:
-        steps, median Tr H and median test error over the runs. ``diverged``: how many runs. Where runs rest:
-        ``rest_trace`` and ``rest_error``, of each run, after steps without noise.
+        Of each cell the times of its runs, :func:`~flatter_lib.experiments._ensembles.timed`, at `LEVELS` of the excess
+        of Tr H and `ERROR_LEVEL` of that of the test error. ``late_excess`` and ``late_error``: each run's means of
+        excess and test error over the last quarter of its steps. ``curve``: steps, median Tr H and median test error
+        over the runs. ``diverged``: how many runs. Where runs rest: ``rest_trace`` and ``rest_error``, of each run,
+        after steps without noise.
     """
-    from flatter_lib import ensemble
-
-    c = configurations[0]
-    path = flow_of(c.problem)
-    result = ensemble.run(
-        c.problem,
-        lr=[each.lr for each in configurations],
-        momentum=[1 - each.memory for each in configurations],
-        label_noise=c.strength,
-        steps=c.steps,
-        seeds=range(c.seed, c.seed + c.runs),
-        start=path.start,
-        observe=["trace", "test_error"],
-        every=max(1, c.steps // 800),
-        progress=False,
-    )
+    path = flow_of(configurations[0].problem)
+    result = made(configurations, path.start, 800)
     found = []
     for i, each in enumerate(configurations):
         trace, error = (result.values[name][i] for name in ("trace", "test_error"))
         measured = _measured(path, result.steps, trace, error)
         measured["diverged"] = int((result.diverged[i] >= 0).sum())
-        if c.rests:
+        if each.rests:
             measured |= _at_rest(each, path, result.final[i])
         found.append(measured)
     return found
-
-
-def run(configuration: Configuration) -> dict[str, Any]:
-    """Make the runs of a cell: see :func:`run_many`."""
-    return run_many([configuration])[0]
 
 
 def cost(configuration: Configuration) -> float:
@@ -302,17 +267,12 @@ def cost(configuration: Configuration) -> float:
 
 def _measured(path: Flow, steps: NDArray[np.int64], trace: Floats, error: Floats) -> dict[str, Any]:
     """What a cell keeps of its runs' Tr H and test error, (runs, records)."""
-    excess, wrong = path.excess(trace), path.error_excess(error)
-    # How far below the end a run is does not matter.
-    low, right = np.maximum(excess, 0), np.maximum(wrong, 0)
+    excess = path.excess(trace)
     late = steps > 0.75 * steps[-1]
     shown = np.unique(np.rint(np.geomspace(1, len(steps) - 1, 24)).astype(int))
     middle = [np.median(values[:, shown], axis=0) for values in (trace, error)]
     return {
-        "first_passage": [whole(first_passage(steps, excess, level)) for level in LEVELS],
-        "settling": [whole(settling_time(steps, low, level)) for level in LEVELS],
-        "error_first_passage": whole(first_passage(steps, wrong, ERROR_LEVEL)),
-        "error_settling": whole(settling_time(steps, right, ERROR_LEVEL)),
+        **timed(steps, excess, LEVELS, path.error_excess(error), ERROR_LEVEL),
         "late_excess": short(excess[:, late].mean(1)),
         "late_error": short(error[:, late].mean(1)),
         "curve": [whole(steps[shown]), *map(short, middle)],
@@ -332,7 +292,6 @@ def _at_rest(c: Configuration, path: Flow, final: Floats) -> dict[str, Any]:
         start=np.where(np.isfinite(final), final, path.start),
         observe=["trace", "test_error"],
         every=10**9,
-        progress=False,
     )
     ends = {name: short(values[0, :, -1]) for name, values in result.values.items()}
     return {"rest_trace": ends["trace"], "rest_error": ends["test_error"]}

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from flatter_lib.publish.console import messages, output
 from flatter_lib.publish.project import BookError, FailedError, Project
 
 if TYPE_CHECKING:
     from flatter_lib.evidence.experiment import Experiment
-    from flatter_lib.evidence.sweep import Plan
+    from flatter_lib.evidence.sweep import Plan, Report
 
 ExperimentName = Annotated[
     str, typer.Argument(help="An experiment's name, as `flatter results` lists it.")
@@ -24,57 +24,59 @@ ExperimentName = Annotated[
 Profile = Annotated[
     str, typer.Option(help="smoke, laptop (what the book publishes) or paper (on GPUs).")
 ]
-Scheduler = Annotated[
-    str, typer.Option(metavar="tcp://HOST:PORT", help="A Dask cluster to run on instead.")
-]
 StoreFolder = Annotated[
     Path | None,
-    typer.Option("--store", metavar="FOLDER", help="Where records are kept, if not as usual."),
+    typer.Option(
+        "--store",
+        metavar="FOLDER",
+        help="Where records are kept: book/results, or for smoke _build/sweeps, unless you say.",
+    ),
 ]
-Dry = Annotated[bool, typer.Option("--dry-run", help="List what would run, and run nothing.")]
 
 
 def sweep(
     name: ExperimentName,
     profile: Profile = "laptop",
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 2,
-    scheduler: Scheduler = "",
-    dry_run: Dry = False,
-    renew: Annotated[bool, typer.Option("--renew", help="Also what other code measured.")] = False,
+    scheduler: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="A Dask cluster to run on instead.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would run and how long, and run nothing.")
+    ] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Run again what other code than today's measured.")
+    ] = False,
     store: StoreFolder = None,
 ) -> None:
     """Make the runs of an experiment that have no record, here or on a cluster.
 
     Killed at any moment and started again, it repeats only what was in flight. Runs that failed are tried again.
-    Records are kept in book/results, and those of smoke in _build/sweeps.
     """
-    from flatter_lib.evidence import cluster, experiment
+    from flatter_lib.evidence import experiment
     from flatter_lib.evidence import sweep as driver
-    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.local import local
+    from flatter_lib.evidence.progress import Meter
     from flatter_lib.evidence.store import Store
 
-    out, err = output(), messages()
+    if scheduler and not re.fullmatch(r"tcp://.+:\d+", scheduler):
+        raise BookError(
+            f"--scheduler {scheduler}: write it as `dask scheduler` says it, tcp://HOST:PORT"
+        )
     with _errors():
         found = experiment.find(name)
-        if scheduler and not re.fullmatch(r"tcp://.+:\d+", scheduler):
-            said = "write it as `dask scheduler` says it, tcp://HOST:PORT"
-            raise BookError(f"--scheduler {scheduler}: {said}")
-        records, display = Store(_folder(store, profile), name), Display(err)
+        records = Store(_folder(store, profile), name)
         if dry_run:
-            _list(out, driver.plan(found, profile, records, renew), workers)
+            _list(driver.plan(found, profile, records, renew), workers)
             return
-        pool = (
-            (lambda: cluster.remote(scheduler, display.say))
-            if scheduler
-            else (lambda: cluster.local(workers))
-        )
-        report = driver.sweep(found, profile, records, pool, display, renew)
-    for key, message in report.failures.items():
-        err.print(f"  failed: {key}: {message}", markup=False)
-    kept = report.total - len(report.failures)
-    failed = f", {len(report.failures)} failed" if report.failures else ""
-    what = f"{report.made} runs made{failed}; {kept} of {report.total} recorded in {records.path}"
-    out.print(f"{records.path.stem}: {what}", markup=False, soft_wrap=True)
+        meter = Meter(messages(), name)
+        pool = partial(local, workers)
+        if scheduler:
+            from flatter_lib.evidence.cluster import remote
+
+            pool = partial(remote, scheduler, meter.say)
+        report = driver.sweep(found, profile, records, pool, meter, renew)
+    _say(report, records.path)
     if report.failures:
         raise typer.Exit(1)
 
@@ -120,9 +122,11 @@ def results(
 def verify(
     name: Annotated[str, typer.Argument(help="An experiment; all that have records without.")] = "",
     seconds: Annotated[
-        float, typer.Option(min=1, help="About how long each may take, on two workers.")
+        float, typer.Option(min=1, help="About how long each experiment may take, on two workers.")
     ] = 300.0,
-    dry_run: Dry = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be measured again, and how long.")
+    ] = False,
     store: StoreFolder = None,
 ) -> None:
     """Measure a sample of the records again under today's code, and say whether they hold.
@@ -162,15 +166,20 @@ def _drawn(found: Experiment, path: Path, seconds: float) -> bool:
 def _held(found: Experiment, path: Path, seconds: float) -> bool:
     """Verify the records of an experiment, and say how that went."""
     from flatter_lib.evidence import verify
-    from flatter_lib.evidence.progress import Display
+    from flatter_lib.evidence.progress import Meter
 
-    made, wrong = verify.verify(found, path, seconds, Display(messages()))
+    made, wrong = verify.verify(found, path, seconds, Meter(messages(), found.name))
     for line in wrong:
         messages().print(f"  {found.name}: {line}", markup=False)
-    cure = f"if today's code is right, `flatter sweep {found.name} --renew` measures them again"
-    outcome = "hold" if made["passed"] else f"do not hold: {cure}"
-    what = f"{len(made['keys'])} of {made['records']} records measured again; they {outcome}"
-    output().print(f"{found.name}: {what}", soft_wrap=True)
+    outcome = (
+        "hold"
+        if made["passed"]
+        else f"do not hold: if today's code is right, `flatter sweep {found.name} --renew` measures them again"
+    )
+    output().print(
+        f"{found.name}: {len(made['keys'])} of {made['records']} records measured again; they {outcome}",
+        soft_wrap=True,
+    )
     return bool(made["passed"])
 
 
@@ -195,18 +204,31 @@ def _folder(store: Path | None, profile: str) -> Path:
     return project.build / "sweeps" if profile == "smoke" else project.results
 
 
-def _list(out: Console, todo: Plan, workers: int) -> None:
+def _list(todo: Plan, workers: int) -> None:
     from flatter_lib.evidence.progress import duration
     from flatter_lib.evidence.record import configuration_of, said
     from flatter_lib.evidence.records import few
 
+    out = output()
     for line in few(todo.damaged):
         out.print(f"  not read: {line}", markup=False, soft_wrap=True)
     for key, cost in todo.waiting.items():
         fields = said(configuration_of(todo.wanted[key]))
         out.print(f"  {fields}  ({duration(cost)})", markup=False, soft_wrap=True)
     failed = f", {todo.failed} of them failed before" if todo.failed else ""
-    time = f", about {duration(todo.cost / workers)} on {workers} workers" if todo.waiting else ""
     stale = f"; {todo.stale} records are by other code (--renew)" if todo.stale else ""
-    what = f"{len(todo.wanted)} configurations, {len(todo.waiting)} to run{failed}{time}{stale}"
-    out.print(f"{todo.experiment.name}: {what}", soft_wrap=True)
+    time = f"about {duration(todo.cost / workers)} on {workers} workers" if todo.waiting else ""
+    out.print(
+        f"{todo.experiment.name}: {len(todo.wanted)} configurations, {len(todo.waiting)} to run{failed}"
+        f"{f', {time}' if time else ''}{stale}",
+        soft_wrap=True,
+    )
+
+
+def _say(report: Report, path: Path) -> None:
+    for key, message in report.failures.items():
+        messages().print(f"  failed: {key}: {message}", markup=False)
+    kept = report.total - len(report.failures)
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    made = f"{path.stem}: {report.made} runs made{failed}; {kept} of {report.total} recorded in"
+    output().print(made, path, markup=False, soft_wrap=True)

@@ -237,15 +237,6 @@ def test_label_noise_of_the_scalar_valley_is_that_of_its_compiled_loop():
     assert result.values["loss"][0] == pytest.approx(valley.loss(w), abs=1e-10)
 
 
-def test_a_bar_only_where_it_is_asked_for(capsys):
-    measured(steps=20, seeds=2, **GRID)
-    assert capsys.readouterr() == ("", "")
-    measured(steps=20, seeds=2, progress=True, **GRID)
-    out, err = capsys.readouterr()
-    assert not out
-    assert "steps" in err
-
-
 def test_an_error_in_one_chunk_is_that_of_the_run():
     def broken(w):
         raise ArithmeticError("of an observable")

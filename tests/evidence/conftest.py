@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -11,12 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from flatter_lib.evidence import worker
 from flatter_lib.evidence.record import Record
-from flatter_lib.evidence.records import read
 from flatter_lib.evidence.store import Store
 
 #: Seconds after which something that should happen is given up: far more than it takes on a busy machine.
@@ -67,13 +67,6 @@ def cost(configuration):
 '''
 
 
-class Cluster(NamedTuple):
-    """The processes of a scheduler and its workers."""
-
-    scheduler: int
-    workers: list[int]
-
-
 @dataclass
 class Laboratory:
     """The experiment ``laboratory.runs``, the folder that its runs look into, and where its records go."""
@@ -88,15 +81,17 @@ class Laboratory:
         return self.root / "store"
 
     @property
+    def source(self) -> Path:
+        return self.root / "laboratory" / "runs.py"
+
+    @property
     def environment(self) -> dict[str, str]:
-        ours = {
+        paths = [str(self.root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
             "LABORATORY": str(self.root / "told"),
             "LABORATORY_RUNS": str(self.runs),
-            "PYTHONPATH": os.pathsep.join(
-                [str(self.root), *filter(None, [os.environ.get("PYTHONPATH")])]
-            ),
+            "PYTHONPATH": os.pathsep.join(paths),
         }
-        return os.environ | ours
 
     def tell(self, number: int, what: str) -> None:
         """Have a run raise or kill its worker, always or once; or write so many numbers."""
@@ -131,19 +126,11 @@ class Laboratory:
         os.kill(process, signal.SIGKILL)
 
     def begin(self, *arguments: str, first: str = "", **options: object) -> subprocess.Popen[str]:
-        """Start a sweep of the smoke profile, in a process that does something first."""
-        command = [sys.executable, "-m", "flatter_lib"]
-        if first:
-            command[1:] = ["-c", f"{first}; from flatter_lib.__main__ import main; main()"]
-        command += [
-            "sweep",
-            "laboratory.runs",
-            "--profile",
-            "smoke",
-            "--store",
-            str(self.store),
-            *arguments,
-        ]
+        """Start a command, a sweep of the smoke profile if it is not said which, after something else."""
+        python = ["-c", f"{first}; from flatter_lib.__main__ import main; main()"]
+        command = [sys.executable, *(python if first else ["-m", "flatter_lib"])]
+        command += arguments or ["sweep", "laboratory.runs", "--profile", "smoke"]
+        command += ["--store", str(self.store)]
         if self.address:
             command += ["--scheduler", self.address]
         return self.process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
@@ -151,68 +138,77 @@ class Laboratory:
     def process(self, command: list[str], **options: object) -> subprocess.Popen[str]:
         """Start something that is ended when the test is."""
         started = subprocess.Popen(  # type: ignore[call-overload]
-            command, env=self.environment, cwd=self.root, text=True, **options
+            command, env=os.environ | self.environment, cwd=self.root, text=True, **options
         )
         self.processes.append(started)
         return started
 
-    def cluster(self, workers: int = 2) -> Cluster:
+    def finish(self, command: subprocess.Popen[str]) -> tuple[int, str, str]:
+        """How a command ends: status, what it says, what it says of errors."""
+        said, complained = command.communicate(timeout=DEADLINE)
+        return command.returncode, said, complained
+
+    def cluster(self, workers: int) -> tuple[int, list[int]]:
         """Start a Dask scheduler on loopback and its workers; sweeps go there from now on."""
-        folder = self.root / f"cluster-{len(self.processes)}"
-        folder.mkdir()
-        file = folder / "scheduler.json"
-        loopback = ["--host", "127.0.0.1", "--no-dashboard"]
+        file = self.root / f"scheduler-{len(self.processes)}.json"
         place = ["--port", "0", "--scheduler-file", str(file)]
-        scheduler = self._dask(folder / "scheduler.log", "dask_scheduler", *loopback, *place)
+        scheduler = self._dask("dask_scheduler", *place)[0]
         self.until(lambda: file.exists() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
-        return Cluster(scheduler, self.join(workers))
+        return scheduler, [self.join() for _ in range(workers)]
 
-    def join(self, workers: int = 1, threads: int = 1) -> list[int]:
-        """Start workers of the cluster."""
-        folder = self.root / f"workers-{len(self.processes)}"
-        folder.mkdir()
-        options = ["--host", "127.0.0.1", "--no-dashboard", "--no-nanny"]
-        options += ["--nthreads", str(threads), "--local-directory", str(folder)]
-        logs = [folder / f"{number}.log" for number in range(workers)]
-        started = [self._dask(log, "dask_worker", self.address, *options) for log in logs]
-        self.until(lambda: all("Registered to" in log.read_text() for log in logs))
-        return started
+    def join(self, threads: int = 1) -> int:
+        """Start a worker of the cluster."""
+        options = ["--no-nanny", "--nthreads", str(threads), "--local-directory", str(self.root)]
+        process, log = self._dask("dask_worker", self.address, *options)
+        self.until(lambda: "Registered to" in log.read_text())
+        return process
 
-    def _dask(self, log: Path, program: str, *arguments: str) -> int:
+    def _dask(self, program: str, *arguments: str) -> tuple[int, Path]:
+        log = self.root / f"{program}-{len(self.processes)}.log"
         command = [sys.executable, "-m", f"distributed.cli.{program}", *arguments]
+        command += ["--host", "127.0.0.1", "--no-dashboard"]
         with log.open("w") as file:
-            return self.process(command, stdout=file, stderr=subprocess.STDOUT).pid
-
-    def finish(self, sweep: subprocess.Popen[str]) -> tuple[int, str, str]:
-        """How a sweep ends: status, what it says, what it says of errors."""
-        said, complained = sweep.communicate(timeout=DEADLINE)
-        return sweep.returncode, said, complained
+            return self.process(command, stdout=file, stderr=subprocess.STDOUT).pid, log
 
     def kept(self) -> dict[int, Record]:
         """The records, gathered or not, by the number of their run."""
         lines = Store(self.store, "laboratory.runs").read()
-        assert lines.damaged == []
+        assert lines.unread == {}
         return {record.configuration["number"]: record for record in lines.records.values()}
 
     def gathered(self) -> list[int]:
-        """The runs of all lines of the file that is committed, which must be whole."""
-        path = self.store / "laboratory.runs.jsonl"
-        assert read(path).damaged == []
-        lines = path.read_text().splitlines()
+        """The runs of all lines of the file that is committed."""
+        lines = (self.store / "laboratory.runs.jsonl").read_text().splitlines()
         return [json.loads(line)["configuration"]["number"] for line in lines]
 
 
 @pytest.fixture
 def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    (tmp_path / "told").mkdir()
-    (tmp_path / "laboratory").mkdir()
-    (tmp_path / "laboratory" / "__init__.py").touch()
-    (tmp_path / "laboratory" / "runs.py").write_text(EXPERIMENT)
     laboratory = Laboratory(tmp_path)
+    (tmp_path / "told").mkdir()
+    laboratory.source.parent.mkdir()
+    (laboratory.source.parent / "__init__.py").touch()
+    laboratory.source.write_text(EXPERIMENT)
     yield laboratory
     laboratory.release()
     for process in laboratory.processes:
         process.kill()
     for process in laboratory.processes:
         process.communicate()
+
+
+@pytest.fixture
+def here(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
+    """The laboratory, whose experiment can be found and run in this process too."""
+    for name, value in laboratory.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in worker.VARIABLES:
+        monkeypatch.setenv(name, "1")  # what making runs here sets is put back
+    monkeypatch.syspath_prepend(laboratory.root)
+    importlib.invalidate_caches()
+    worker._prepared.cache_clear()
+    yield laboratory
+    worker._prepared.cache_clear()
+    for name in ("laboratory.runs", "laboratory"):
+        sys.modules.pop(name, None)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flatter_lib.evidence.experiment import PROFILES, SweepError, UnknownError, find, names
-from flatter_lib.experiments import stationary_law
 
 
 @pytest.mark.parametrize("name", names())
 def test_the_experiments_of_the_book(name: str) -> None:
     experiment = find(name)
-    assert experiment.type.__dataclass_params__.frozen
+    module = experiment.module
+    assert module.Configuration.__dataclass_params__.frozen
     for profile in PROFILES:
         configurations = experiment.configurations(profile)
         assert configurations, f"{profile} is empty"
-        assert len(configurations) == len(experiment.profiles[profile]), "one stands there twice"
-        assert all(isinstance(c, experiment.type) for c in configurations.values())
-        assert all(experiment.cost(c) > 0 for c in configurations.values())
-    assert sum(map(experiment.cost, experiment.profiles["smoke"])) < 60
+        assert len(configurations) == len(module.PROFILES[profile]), "one stands there twice"
+        assert all(isinstance(c, module.Configuration) for c in configurations.values())
+        assert all(module.cost(c) > 0 for c in configurations.values())
+    assert sum(map(module.cost, module.PROFILES["smoke"])) < 60
 
 
 def test_an_unknown_name() -> None:
@@ -46,9 +44,8 @@ def test_an_unknown_name() -> None:
         "os.path.nothing",
         "café.\n",
     ):
-        with pytest.raises(
-            UnknownError, match=rf"no experiment {re.escape(repr(name))}; did you mean "
-        ):
+        said = rf"no experiment {re.escape(repr(name))}; did you mean "
+        with pytest.raises(UnknownError, match=said):
             find(name)
     with pytest.raises(UnknownError, match="no profile 'huge'; there are smoke, laptop, paper"):
         find("stationary_law").configurations("huge")
@@ -93,6 +90,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
     ("old", "new", "said"),
     [
         ("def cost", "def price", "is no experiment: it has no cost$"),
+        ("def run", "batch = hash\ndef run", "is no experiment: it has no run_many$"),
         ("@dataclass(frozen=True)", "", "is no experiment: its Configuration is no dataclass$"),
         ('"paper"', '"papers"', "its PROFILES must be smoke, laptop, paper$"),
         (
@@ -128,18 +126,6 @@ def test_the_source_is_that_of_all_that_a_run_uses(module: Callable[[str], str])
     assert first == find("odd.number_0").source()
     assert find(module(SOUND.replace("heavy_ball", "stats"))).source() != first
     assert find(module(SOUND.replace("1.0", "2.0"))).source() != first
-
-
-def test_the_stationary_law_holds() -> None:
-    settings = [
-        dataclasses.replace(c, chains=4096, looks=8, seed=1)
-        for c in stationary_law.PROFILES["smoke"]
-    ]
-    ratios = np.array([stationary_law.run(c)["ratio"] for c in settings])
-    # The mean of 4096 x 8 squares of normal numbers, nearly independent, has a standard error of about 0.8 %.
-    np.testing.assert_allclose(ratios, 1.0, atol=0.04)
-    assert len(set(ratios)) == len(settings)
-    assert stationary_law.run(settings[0]) == stationary_law.run(settings[0])
 
 
 def test_how_images_are_found_matters_to_no_run(

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from flatter_lib.evidence.record import (
     DamagedError,
-    NewerError,
     Record,
     better,
     configuration_of,
@@ -49,7 +48,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.dictionaries(TEXTS, VALUES, max_size=3))
 def test_what_is_read_is_what_was_measured(measurements: dict[str, Any]) -> None:
     line = encode(Record("valley", {"lr": 0.1}, measurements))
@@ -94,10 +93,10 @@ def test_what_a_record_cannot_hold(value: object) -> None:
 LINE = encode(RECORD)
 
 
-@pytest.mark.parametrize("length", range(0, len(LINE), 7))
-def test_a_line_that_is_cut_off(length: int) -> None:
-    with pytest.raises(DamagedError, match="is cut off, or no JSON"):
-        decode(LINE[:length])
+def test_a_line_that_is_cut_off() -> None:
+    for length in range(len(LINE)):
+        with pytest.raises(DamagedError, match="is cut off, or no JSON"):
+            decode(LINE[:length])
 
 
 @given(st.integers(0, len(LINE) - 1), st.characters(codec="ascii"))
@@ -113,15 +112,10 @@ def test_a_line_with_another_character(place: int, character: str) -> None:
         decode(changed)
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"key": "x"}'])
-def test_a_line_that_is_something_else(text: str) -> None:
-    with pytest.raises(DamagedError, match="is no record"):
-        decode(text)
-
-
 @pytest.mark.parametrize(
     "text",
     [
+        *("[]", "3", "{}", '{"key": "x"}'),
         "[" * 100_000,
         LINE.replace("2.5", "[" * 900 + "]" * 900),
         LINE.replace("2.5", "NaN"),
@@ -130,8 +124,8 @@ def test_a_line_that_is_something_else(text: str) -> None:
         f"\ufeff{LINE}",
     ],
 )
-def test_a_line_that_json_or_python_cannot_hold(text: str) -> None:
-    with pytest.raises(DamagedError, match=r"is cut off, or no JSON|was altered"):
+def test_a_line_that_is_something_else_or_that_python_cannot_hold(text: str) -> None:
+    with pytest.raises(DamagedError, match=r"is no record|is cut off, or no JSON|was altered"):
         decode(text)
 
 
@@ -144,26 +138,17 @@ def test_lines_of_other_versions() -> None:
     older = {name: value for name, value in content.items() if name != "machine"}
     assert decode(line(older)) == decode(LINE) == decode(line({**older, "machine": ""}))
     newer = line({**content, "weather": 1, "air": 2})
-    with pytest.raises(NewerError, match="is by a newer version: it has air, weather"):
+    with pytest.raises(DamagedError, match="is by a newer version: it has air, weather"):
         decode(newer)
-    with pytest.raises(DamagedError, match="was altered") as caught:
+    with pytest.raises(DamagedError, match="was altered"):
         decode(newer.replace("2.5", "3.5"))
-    assert not isinstance(caught.value, NewerError)
-
-
-def test_a_line_with_the_key_of_another() -> None:
-    content = json.loads(LINE)
-    content["key"] = key("valley", {"lr": 0.2, "seed": 3})
-    content.pop("checksum")
-    forged = json.dumps({**content, "checksum": hashed(content)})
     with pytest.raises(DamagedError, match="its key is another"):
-        decode(forged)
+        decode(line({**content, "key": key("valley", {"lr": 0.2, "seed": 3})}))
 
 
 @dataclass(frozen=True)
 class Setting:
     lr: float
-    widths: tuple[int, ...] = (8, 8)
     name: str = "plain"
     nesterov: bool = False
     clip: float | None = None
@@ -179,7 +164,6 @@ def test_the_key_depends_on_what_is_run_and_on_nothing_else() -> None:
             key("valley", configuration_of(changed))
             for changed in (
                 Setting(1.0000000000000002),
-                Setting(1.0, (8, 9)),
                 Setting(1.0, name="other"),
                 Setting(1.0, nesterov=True),
                 Setting(1.0, clip=0.0),
@@ -193,13 +177,10 @@ def test_the_key_depends_on_what_is_run_and_on_nothing_else() -> None:
     assert record.key == base
 
 
-@pytest.mark.parametrize("widths", [[8], {"a": 1}, (object(),), np.zeros(2)])
-def test_what_a_configuration_cannot_hold(widths: Any) -> None:
-    with pytest.raises(ValueError, match="widths: a configuration holds numbers, texts"):
-        configuration_of(Setting(0.1, widths))
-
-
-def test_a_configuration_that_is_none() -> None:
+def test_what_a_configuration_cannot_be() -> None:
+    for name in ([8], (8, 8), {"a": 1}, np.zeros(2)):
+        with pytest.raises(ValueError, match="name: a configuration holds numbers, texts"):
+            configuration_of(Setting(0.1, name))  # type: ignore[arg-type]
     for value in ({"lr": 0.1}, Setting):
         with pytest.raises(ValueError, match="must be an instance of a dataclass"):
             configuration_of(value)
@@ -223,8 +204,7 @@ def test_records_are_sorted_by_their_configurations() -> None:
         record(lr=10.0, seed=0),
         record(lr=10.0, seed=1),
         record(lr=math.nan, seed=0),
+        record(lr="auto"),  # of a version that knew fewer fields
         record(lr="auto", seed=0),
-        record(lr=[1, 2], seed=0),
-        record(lr=[1, 10], seed=0),
     ]
     assert sorted([*ordered[5:], *ordered[:5]], key=order) == ordered

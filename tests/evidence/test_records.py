@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flatter_lib import evidence
 from flatter_lib.evidence import Record, Records, StaleError, digest, load, recompute
 from flatter_lib.evidence.record import configuration_of, encode, hashed
 
@@ -66,42 +65,21 @@ def test_choosing(runs: Records) -> None:
     assert len(runs.where(lr=np.array([0.1, 0.2]), seed=range(2))) == 8
     assert len(runs.where(momentum=0)) == 6
     assert [r.seed for r in runs.where(lr=0.2, momentum=0.9)] == [0, 1, 2]
-    assert len(runs.where(lr=(0.1, 0.2), seed=np.int64(1))) == len(
-        runs.where(lr={0.1, 0.2}, seed=1)
-    )
-    assert len(runs.where(lr=(0.1, 0.2), seed=1)) == 4
-    assert len(runs.where(seed=1 + 1e-15, momentum=np.array(0.9))) == 2
+    assert len(runs.where(lr={0.1, 0.2}, seed=np.int64(1))) == 4
+    assert len(runs.where(lr=(lr for lr in (0.1, 0.2)), momentum=np.array([0.9]))) == 6
+    others = Records(Record("valley", {"lr": lr}) for lr in (None, "auto", math.inf, 1e300, 0))
+    assert [len(others.where(lr=lr)) for lr in (None, "auto", math.inf, "a", False)] == [
+        1,
+        1,
+        1,
+        0,
+        1,
+    ]
     assert isinstance(runs[:2], Records)
     with pytest.raises(ValueError, match="width: no configuration has it; they have lr, momentum,"):
         runs.where(width=3)
     with pytest.raises(ValueError, match=r"lr=0\.1: 6 records, where one was asked for"):
         runs.one(lr=0.1)
-    for wrong in (object(), (s for s in range(2)), {"lr": 0.1}, [[0.1], {0: 1}]):
-        with pytest.raises(ValueError, match=r"lr: must be a number, a text, None or a list of"):
-            runs.where(lr=wrong)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "count"),
-    [
-        ((0.3, 1), 1),
-        ([0.1 * 3, 1], 1),
-        (np.array([0.3, 1.0]), 1),
-        ((1, 0.3), 0),
-        ((), 1),
-        ([(0.3, 1), ()], 2),
-        ([[math.nan, 1.0]], 1),
-        (math.nan, 1),
-        (math.inf, 1),
-        ([math.inf, math.nan, None], 3),
-        (1e300, 0),
-    ],
-)
-def test_choosing_by_tuples_and_by_what_is_no_finite_number(wanted: Any, count: int) -> None:
-    values: list[Any] = [[0.3, 1], [], [math.nan, 1], math.nan, math.inf, -math.inf, None]
-    runs = Records(Record("valley", {"lr": value}) for value in values)
-    assert len(runs.where(lr=wanted)) == count
-    assert len(runs.values("lr")) == 7
 
 
 def test_those_of_given_configurations(runs: Records) -> None:
@@ -133,28 +111,19 @@ def test_loading(tmp_path: Path, runs: Records) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
     assert sorted(r.key for r in load(path)) == sorted(r.key for r in runs)
     kept, cut, altered, *_ = lines
-    newer = with_a_field(kept, "weather", "fine")
-    again = r"restore or delete the line; `flatter sweep valley` measures again what a profile has"
+    content = {**json.loads(kept), "weather": "fine"}
+    del content["checksum"]
+    newer = json.dumps({**content, "checksum": hashed(content)})
+    cure = r": restore or delete it \(if it is newer, update this library\); `flatter sweep valley` measures"
     for bad, said in (
-        ([cut[:-9]], rf"valley\.jsonl, line 2 is cut off, or no JSON: {again}$"),
-        (
-            [altered.replace("fine", "wine")],
-            rf"line 2 was altered: its checksum is another: {again}$",
-        ),
-        (["[" * 100_000], "line 2 is cut off, or no JSON: "),
-        ([newer], r"line 2 is by a newer version: it has weather: update this library$"),
-        (["?"] * 7, rf"line 6 is cut off, or no JSON; and 2 lines more: {again}$"),
+        ([cut[:-9]], rf"valley\.jsonl, line 2 is cut off, or no JSON{cure}"),
+        ([altered.replace("fine", "wine")], rf"line 2 was altered: its checksum is another{cure}"),
+        ([newer], rf"line 2 is by a newer version: it has weather{cure}"),
+        (map(str, range(7)), rf"line 6 is no record; and 2 lines more{cure}"),
     ):
         path.write_text("\n".join([kept, *bad]))
         with pytest.raises(ValueError, match=said):
             load(path)
-
-
-def with_a_field(line: str, name: str, value: object) -> str:
-    """The line as a version would write it that knows one field more."""
-    content = {**json.loads(line), name: value}
-    del content["checksum"]
-    return json.dumps({**content, "checksum": hashed(content)})
 
 
 def test_the_ends_of_lines_do_not_count(tmp_path: Path, runs: Records) -> None:
@@ -208,11 +177,6 @@ def test_a_digest_is_of_what_was_measured(tmp_path: Path, runs: Records) -> None
     assert digest(tmp_path / "none.jsonl") == "missing"
 
 
-def test_the_face_of_the_package() -> None:
-    names = ["Record", "Records", "StaleError", "digest", "load", "recompute"]
-    assert sorted(evidence.__all__) == names
-
-
 class Experiment:
     """Stands in for an experiment's module; its runs give what is asked for."""
 
@@ -234,29 +198,13 @@ def test_a_record_that_holds(runs: Records) -> None:
 
 def test_a_record_that_does_not_hold(runs: Records) -> None:
     c = SETTINGS[5]
-    off = np.array(measured(c)["trace"]) * (1 + 2e-6)
-    changes: list[dict[str, Any]] = [
-        {"trace": off},
-        {"trace": [*off, 1.0]},
-        {"trace": 1.0},
-        {"loss": math.nan},
-        {"loss": 0.4001},
-        {"note": "another"},
-        {"more": 1.0},
-    ]
-    for changed in changes:
+    for changed in ({"trace": [0.2, 0.9]}, {"loss": math.nan}, {"note": "other"}, {"more": 1.0}):
         with pytest.raises(StaleError, match=r"valley \(lr=0.2, momentum=0.9, seed=2\): .*--renew"):
             recompute(runs, c, Experiment(**changed), rtol=1e-6)
     with pytest.raises(
         StaleError, match=r"loss is 0.4 in the record and 0.5 now, beyond rtol 1e-06"
     ):
         recompute(runs, c, Experiment(loss=0.5), rtol=1e-6)
-    nan = Records([replace(runs[5], measurements={"x": math.nan, "y": [math.inf]})])
-    again = type("Nan", (), {"run": staticmethod(lambda _: {"x": math.nan, "y": [math.inf]})})
-    assert recompute(nan, c, again, rtol=0.0).ok
-    infinite = Records([replace(runs[5], measurements={"loss": math.inf, "trace": [], "note": ""})])
-    with pytest.raises(StaleError, match="loss is inf in the record and 1e\\+308 now"):
-        recompute(infinite, c, Experiment(loss=1e308, trace=[], note=""), rtol=1.0)
     other = type("Other", (), {"run": staticmethod(lambda _: {"z": 1.0})})
     with pytest.raises(StaleError, match=r"loss is 0\.4 in the record and 'nothing' now"):
         recompute(runs, c, other, rtol=1.0, measurements=["loss"])

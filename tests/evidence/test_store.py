@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flatter_lib.evidence.record import Record, encode, hashed
+from flatter_lib.evidence.record import Record, encode
 from flatter_lib.evidence.store import Store
 
 
@@ -46,15 +45,6 @@ def test_one_file_sorted(store: Store) -> None:
         encode(r) for r in (record(1), record(2, seconds=5.0), record(3), record(10))
     ]
     assert sorted(p.name for p in store.loose.iterdir()) == [".gitignore", "lock"]
-
-
-def test_gathering_leaves_a_file_alone_that_does_not_change(store: Store) -> None:
-    with store.working():
-        put(store, record(1))
-    before = store.path.stat().st_ino
-    with store.working():
-        put(store, record(1))
-    assert store.path.stat().st_ino == before
 
 
 def test_git_does_not_see_what_is_not_gathered(store: Store, tmp_path: Path) -> None:
@@ -99,73 +89,37 @@ def test_a_failure_does_not_displace_a_measurement(store: Store) -> None:
         assert lines(store) == [encode(kept)]
 
 
-def test_a_merge_with_conflicts_keeps_both_sides(store: Store) -> None:
-    with store.working():
-        put(store, record(1), record(2))
-    one, two = lines(store)
-    theirs = encode(record(2, finished="2026-01-01"))
-    store.path.write_text(
-        "\n".join([one, "<<<<<<< ours", two, "=======", theirs, ">>>>>>> theirs", ""])
-    )
-    found = store.read()
-    assert [damaged.partition(" is ")[0] for damaged in found.damaged] == [
-        f"valley.jsonl, line {number}" for number in (2, 4, 6)
-    ]
-    for _ in range(2):
-        with store.working():
-            pass
-        assert lines(store) == [one, theirs]
-        assert store.aside.read_text() == "<<<<<<< ours\n=======\n>>>>>>> theirs\n"
-
-
-def newer(record: Record) -> str:
-    """The record's line as a version would write it that knows one field more."""
-    content = {**json.loads(encode(record)), "weather": "fine"}
-    del content["checksum"]
-    return json.dumps({**content, "checksum": hashed(content)})
-
-
 def test_no_line_is_lost_for_being_unreadable(store: Store) -> None:
     store.path.parent.mkdir()
     altered = encode(record(2)).replace("4.0", "5.0").encode()
-    cut, later, garbage = encode(record(4))[:90].encode(), newer(record(1)).encode(), b"\x00\xff\r7"
-    before = b"\r\n".join([altered, garbage, encode(record(9)).encode(), later, cut])
-    store.path.write_bytes(before)
-    loose = [encode(record(5))[:90].encode(), b"half\nof\ntwo", newer(record(6)).encode()]
+    cut, garbage = encode(record(4))[:90].encode(), b"\x00\xff\r7"
+    conflict = [b"<<<<<<< ours", encode(record(9)).encode(), b"======="]
+    store.path.write_bytes(b"\r\n".join([altered, garbage, *conflict, cut]))
+    loose = [encode(record(5))[:90].encode(), b"half\nof"]
     with store.working():
-        put(store, record(3), record(1))  # measured by this version too
-        for name, content in zip("abc", loose, strict=True):
+        put(store, record(3), record(2))
+        for name, content in zip("ab", loose, strict=True):
             (store.loose / f"{name}.json").write_bytes(content)
-    whole = [encode(r).encode() for r in (record(1), record(3), record(9))]
-    now = b"".join(line + b"\n" for line in [*whole, later, loose[2]])
-    aside = b"".join(line + b"\n" for line in [altered, garbage, cut, *loose[:2]])
-    # Once more, as if a power cut had come between the two files; and once more as it is.
-    for again in (b"", altered, b""):
-        assert (store.path.read_bytes(), store.aside.read_bytes()) == (now, aside)
-        store.path.write_bytes(now + again)
+    whole = [encode(record(seed)).encode() for seed in (2, 3, 9)]
+    unread = [altered, garbage, conflict[0], conflict[2], cut, *loose]
+    now = b"".join(line + b"\n" for line in [*whole, *unread])
+    for _ in range(2):
+        assert store.path.read_bytes() == now
+        assert len(store.read().unread) == len(unread) + 1
         with store.working():
             pass
     assert sorted(p.name for p in store.loose.iterdir()) == [".gitignore", "lock"]
 
 
-def test_a_record_in_the_place_of_a_damaged_one_does_not_replace_it(store: Store) -> None:
-    with store.working():
-        half = encode(record(1))[:90]
-        (store.loose / f"{record(1).key}.json").write_text(half)
-        put(store, record(1))
-        put(store, record(1, seconds=2.0))
-        assert store.aside.read_text() == f"{half}\n"
-    assert lines(store) == [encode(record(1, seconds=2.0))]
-
-
-def test_the_ends_of_lines_alone_change_no_file(store: Store) -> None:
+def test_a_file_is_left_alone_that_does_not_change(store: Store) -> None:
     with store.working():
         put(store, record(1), record(2))
     content = store.path.read_bytes().replace(b"\n", b"\r\n")
     store.path.write_bytes(content)
+    before = store.path.stat().st_ino
     with store.working():
-        assert len(store.read().records) == 2
-    assert store.path.read_bytes() == content
+        put(store, record(1))
+    assert (store.path.read_bytes(), store.path.stat().st_ino) == (content, before)
 
 
 def test_what_a_killed_process_left_is_removed(store: Store) -> None:
@@ -227,7 +181,7 @@ def test_damaged_loose_records_are_named(store: Store) -> None:
     (store.loose / "11.json").write_text(encode(record(1)))
     put(store, record(2))
     found = store.read()
-    assert found.damaged == [".valley/00.json is cut off, or no JSON"]
+    assert list(found.unread.values()) == ["00.json, line 1 is cut off, or no JSON"]
     assert list(found.records) == [record(1).key, record(2).key]
     # Nobody takes a record for that of another run for its name.
     assert [store.get(name) for name in ("00", "11", "none")] == [None] * 3

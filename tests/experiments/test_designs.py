@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from flatter_lib.evidence import load
-from flatter_lib.evidence.experiment import find
+from flatter_lib.evidence.experiment import PROFILES, find
+from flatter_lib.evidence.judge import judge
 from flatter_lib.evidence.record import plain
-from flatter_lib.experiments import matrix_sensing, mlp_fashion_mnist, teacher_student
+from flatter_lib.experiments import (
+    matrix_sensing,
+    mlp_fashion_mnist,
+    scalar_phase,
+    sparse_recovery,
+    teacher_student,
+)
 from flatter_lib.experiments.design import Landscape, rungs
 
 PUBLISHED = sorted(Path(__file__).parents[2].glob("book/results/*.jsonl"))
@@ -25,8 +32,17 @@ def test_the_laptop_profile_is_what_the_published_records_hold(path: Path) -> No
     experiment, recorded = find(path.stem), {record.key for record in load(path)}
     published, small = (experiment.configurations(profile) for profile in ("laptop", "smoke"))
     assert published.keys() <= recorded <= published.keys() | small.keys()
-    assert len(published) == len(experiment.profiles["laptop"])
-    assert sum(map(experiment.cost, published.values())) < LONGEST
+    assert len(published) == len(experiment.module.PROFILES["laptop"])
+    assert sum(map(experiment.module.cost, published.values())) < LONGEST
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_rules_of_an_experiment_name_what_it_measures(path: Path) -> None:
+    held, recorded = find(path.stem).module.HELD, load(path)
+    names = {name: None for record in recorded for name in record.measurements}
+    assert {name.partition(".")[0] for name in held} <= {"", *names}
+    longest = max(recorded, key=lambda record: len(record.measurements))
+    assert all(v.passed for v in judge([(longest, longest)], held).values())
 
 
 @pytest.mark.parametrize("module", IN_BATCHES, ids=lambda module: module.__name__)
@@ -36,7 +52,7 @@ def test_a_cell_alone_is_what_it_is_in_company(module) -> None:
         together[module.batch(c)].append(c)
     some = max(together.values(), key=len)
     for c, measured in zip(some, module.run_many(some), strict=True):
-        assert plain(measured) == plain(module.run(c))
+        assert plain(measured) == plain(module.run_many([c])[0])
 
 
 @pytest.mark.parametrize("module", IN_BATCHES, ids=lambda module: module.__name__)
@@ -48,6 +64,15 @@ def test_what_cannot_be_made_in_one_pass_has_another_key(module) -> None:
         if type(value) in (int, float) and field.name not in ("lr", "memory", "seed"):
             other = dataclasses.replace(first, **{field.name: value + 1})
             assert module.batch(other) != module.batch(first), field.name
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("module", [scalar_phase, sparse_recovery], ids=lambda m: m.__name__)
+def test_each_cell_has_random_numbers_of_its_own(module, profile: str) -> None:
+    cells = module.PROFILES[profile]
+    assert len({cell.seed for cell in cells}) == len(set(cells)) == len(cells)
+    most = max(cell.runs * getattr(cell, "problems", 1) for cell in cells)
+    assert min(np.diff(sorted(cell.seed for cell in cells))) >= most
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1 / 2, 2 / 3, 0.8])

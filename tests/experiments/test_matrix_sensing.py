@@ -14,7 +14,6 @@ from flatter_lib.experiments.matrix_sensing import (
     Configuration,
     law,
     resampled_runs,
-    run,
     run_many,
 )
 from flatter_lib.heavy_ball import drift_prefactor
@@ -87,7 +86,7 @@ def test_a_cell_holds_the_times_of_its_runs_whole_paths():
 
 
 def test_runs_that_diverge_never_arrive():
-    measured = run(replace(SMALL, lr=3.0, memory=1.0, steps=50))
+    measured = run_many([replace(SMALL, lr=3.0, memory=1.0, steps=50)])[0]
     assert measured["diverged"] == 3
     assert np.isnan(measured["settling"]).all()
     assert np.isnan(measured["error_at_arrival"]).all()

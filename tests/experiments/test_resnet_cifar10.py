@@ -8,13 +8,11 @@ from torch.func import functional_call, jacrev
 from flatter_lib.experiments.resnet_cifar10 import (
     BATCH,
     GAMMAS,
-    LEVEL,
     LRS,
     PROFILES,
     SLOW,
     STRENGTH,
     adam,
-    cost,
     equal,
     law,
     look_steps,
@@ -27,8 +25,8 @@ from flatter_lib.vision.data import load
 from flatter_lib.vision.residual import ResNet18
 
 SMALL = replace(
-    PROFILES["smoke"][0], lr=0.004, memory=0.2, steps=23, seed=3, images=24, test_images=30,
-    interpolation_steps=20, probes=2, seen_images=7,
+    PROFILES["smoke"][0], lr=0.004, memory=0.2, steps=15, seed=3, images=24, test_images=30,
+    interpolation_steps=10, probes=2, seen_images=7,
 )  # fmt: skip
 
 
@@ -142,7 +140,7 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(changed):
     c = replace(SMALL, **changed)
     measured = run(c)
     start, seen = path_of(c)
-    assert measured["steps"] == [10, 15, 23]
+    assert measured["steps"] == [10, 15]
     for name, value in start.items():
         assert measured["start"][name] == pytest.approx(value, rel=1e-4), name
     for name in seen[0]:
@@ -150,22 +148,17 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(changed):
             measured[name], [look[name] for look in seen], rtol=1e-4, err_msg=name
         )
     assert measured["diverged"] == -1
-    assert len({*measured["loss"], measured["start"]["loss"]}) == 4
+    images = load("digits")
+    found = {"name": "digits", "source": images.source, "digest": images.digest}
+    assert measured["data"] == found
+    assert len({*measured["loss"], measured["start"]["loss"]}) == 3
 
 
 def test_a_run_that_diverges_says_when():
     measured = run(replace(SMALL, lr=3.0))
-    assert 0 < measured["diverged"] < 23
+    assert 0 < measured["diverged"] < 15
     assert np.isnan(measured["trace"][-1])
     assert len(measured["trace"]) == len(measured["steps"])
-
-
-def test_the_images_are_named():
-    assert run(SMALL)["data"] == {
-        "name": "digits",
-        "source": load("digits").source,
-        "digest": load("digits").digest,
-    }
 
 
 def test_runs_of_a_seed_share_their_start():
@@ -175,39 +168,22 @@ def test_runs_of_a_seed_share_their_start():
     assert run(replace(SMALL, seed=4))["start"] != one["start"]
 
 
-@pytest.mark.parametrize("gamma", GAMMAS)
-def test_laws_are_power_laws_that_meet(gamma):
-    cells = law(gamma)
-    assert [c.lr for c in cells] == list(LRS)
-    powers = np.diff(np.log([c.memory for c in cells])) / np.diff(np.log(LRS))
-    np.testing.assert_allclose(powers, gamma, atol=1e-3)
-    assert cells[0] == law(0.0)[0]
-
-
-def test_kappa_is_the_ratio_of_the_two_times():
+def test_profiles_hold_what_the_chapter_asks_for():
+    published = PROFILES["laptop"]
+    asked = [*equal(), *quiet(), adam(), *strong()]
+    asked += [c for g in GAMMAS for c in law(g)] + [c for lr in LRS for c in scan(lr)]
+    assert {replace(c, seed=0) for c in published} == set(asked)
+    assert len(published) == len(set(published)) == 4 * len(set(asked))
+    assert {c.dataset for c in PROFILES["smoke"]} == {"digits"}
+    assert {(c.device, c.images, c.width) for c in PROFILES["paper"]} == {("cuda", 50_000, 1.0)}
     for c in law(2 / 3) + scan(LRS[0]):
         drift = BATCH * SLOW * (c.memory / (c.lr * STRENGTH)) ** 2
         assert c.kappa == pytest.approx(1 / (c.memory * drift))
         assert c.steps > drift
 
 
-def test_profiles_hold_what_the_chapter_asks_for():
-    published = PROFILES["laptop"]
-    assert len(published) == len(set(published))
-    cells = {replace(c, seed=0) for c in published}
-    asked = [*equal(), *quiet(), adam(), *strong()]
-    asked += [c for g in GAMMAS for c in law(g)] + [c for lr in LRS for c in scan(lr)]
-    assert cells == set(asked)
-    assert len(published) == 4 * len(cells)
-    assert {c.dataset for c in PROFILES["smoke"]} == {"digits"}
-    assert {(c.device, c.images, c.width) for c in PROFILES["paper"]} == {("cuda", 50_000, 1.0)}
-    assert 0 < LEVEL < 1
-    assert sum(map(cost, published)) < 2 * 3600
-
-
-@pytest.mark.parametrize("steps", [1, 3, 10, 11, 24, 500])
-def test_looks_end_with_the_last_step(steps):
-    looks = look_steps(steps)
-    assert looks[-1] == steps
-    assert looks[0] == min(10, steps)
-    assert (np.diff(looks) > 0).all()
+def test_looks_end_with_the_last_step():
+    for steps in (1, 3, 10, 11, 24, 500):
+        looks = look_steps(steps)
+        assert (looks[0], looks[-1]) == (min(10, steps), steps)
+        assert (np.diff(looks) > 0).all()

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from flatter_lib.experiments.scalar_phase import (
-    PROFILES,
     Configuration,
     run,
 )
@@ -47,13 +46,3 @@ def test_runs_that_leave_never_settle():
     measured = run(Configuration(0.3, 0.002, 0.1, "label", 8, 0))
     assert measured["left"] == measured["not_settled"] == 8
     assert measured["settling"] == [np.inf] * PROBABILITIES.size
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_profile_has_each_cell_once_with_runs_of_its_own(profile):
-    cells = PROFILES[profile]
-    assert len({cell.seed for cell in cells}) == len(set(cells)) == len(cells)
-    firsts = sorted(cell.seed for cell in cells)
-    assert min(np.diff(firsts)) >= max(cell.runs for cell in cells)
-    assert {cell.noise for cell in cells} == {"label", "sign", "gaussian"}
-    assert all(0 < cell.memory <= 1 for cell in cells)

@@ -10,7 +10,6 @@ from flatter_lib.ensemble import noise_stream, row_stream
 from flatter_lib.ensemble import run as ensemble_run
 from flatter_lib.experiments.sparse_recovery import (
     FOUND,
-    PROFILES,
     Configuration,
     descended,
     run,
@@ -67,7 +66,8 @@ def test_runs_and_their_times_are_those_of_the_naive_loop(noise, start):
     assert any(arrived)
 
 
-def test_every_processor_makes_the_same_runs():
+def test_the_least_and_the_best_processor_make_the_same_runs():
+    variants = machines.available()
     cells = [
         Configuration(12, 2, 4, 0.02, 0.1, 0.3, noise, 999, annealing=9, descended=True)
         for noise in ("one", "every")
@@ -84,7 +84,7 @@ def test_every_processor_makes_the_same_runs():
             text=True,
             check=True,
         ).stdout
-        for variant in machines.available()
+        for variant in {id(v): v for v in (variants[0], variants[-1])}.values()
     ]
     assert len(set(found)) == 1
 
@@ -123,12 +123,3 @@ def test_a_run_that_leaves_never_arrives():
 def test_noise_is_needed():
     measured = run(Configuration(40, 1, 1, 0.005, 1.0, 0.0, "one", 5000))
     assert measured["error"][0] > 1
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_profile_has_each_cell_once_with_runs_of_its_own(profile):
-    cells = PROFILES[profile]
-    assert len({cell.seed for cell in cells}) == len(set(cells)) == len(cells)
-    firsts = sorted(cell.seed for cell in cells)
-    assert min(np.diff(firsts)) >= max(cell.runs * cell.problems for cell in cells)
-    assert all(0 < cell.memory <= 1 for cell in cells)
