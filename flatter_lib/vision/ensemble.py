@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from flatter_lib import checks
-from flatter_lib.vision.checks import rows, seeded
+from flatter_lib.vision.checks import pairs, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
@@ -96,8 +96,7 @@ class Ensemble:
         P = sum(p.numel() for p in network.parameters())
         if weights.ndim != 2 or not len(weights) or weights.shape[1] != P:
             raise ValueError(f"weights: must have shape (runs, {P}), got {tuple(weights.shape)}")
-        if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
-            raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
+        pairs(inputs, targets)
         checks.one_of("noise", noise, KINDS)
         objective: Loss = partial(squared_loss, network) if loss is None else loss
         what = "None for squared_loss, or a function of parameters, inputs and targets"
@@ -107,18 +106,18 @@ class Ensemble:
         self.average = self.weights.clone()
         self.steps = 0
         self.diverged = torch.full((len(weights),), -1, device=weights.device)
-        self._inputs, self._targets = inputs, targets
+        # Where the noise is drawn.
+        self._inputs, self._targets = inputs, targets.cpu()
         self.retune(lr, momentum)
-        self._noise = self._column("label_noise", label_noise, "[0, inf)").unsqueeze(-1)
-        self._noisy = (self._noise > 0).flatten().tolist()
-        strengths = self._noise.flatten().tolist()
-        self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
-        for flip in self._flips:
-            flip.suits(targets)
+        strengths = self._column("label_noise", label_noise, "[0, inf)").flatten().tolist()
+        self._laws = [LabelNoise(noise, strength) for strength in strengths]
+        self._noisy = any(strengths)
+        for law in self._laws:
+            law.suits(targets)
         self._batch = None if batch is None else checks.count("batch", batch)
         self._generators = [seeded("generators", generator) for generator in generators]
         checks.distinct("generators", self._generators)
-        drawing = batch is not None or any(self._noisy)
+        drawing = batch is not None or self._noisy
         if drawing and len(self._generators) != len(weights):
             raise ValueError(
                 f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
@@ -169,27 +168,17 @@ class Ensemble:
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
-        inputs, targets = self._inputs, self._targets
+        inputs, targets, device = self._inputs, self._targets, self._inputs.device
         if self._batch is not None:
             size = (self._batch,)
             chosen = [torch.randint(len(inputs), size, generator=g) for g in self._generators]
-            rows = torch.stack(chosen).to(inputs.device)
-            inputs, targets = inputs[rows], targets[rows]
-        if self._flips and any(self._noisy):
+            rows = torch.stack(chosen)
+            inputs, targets = inputs[rows.to(device)], targets[rows]
+        if self._noisy:
             clean = targets.expand(len(self.weights), *targets.shape[-2:])
-            runs = zip(self._flips, clean, self._generators, strict=True)
-            return inputs, torch.stack([flip(y, g) for flip, y, g in runs])
-        if any(self._noisy):
-            shape = targets.shape[-2:]
-            # A run without noise draws none, so that its minibatches do not depend on its company.
-            drawn = [
-                torch.randn(shape, generator=g, dtype=targets.dtype)
-                if noisy
-                else torch.zeros(shape, dtype=targets.dtype)
-                for g, noisy in zip(self._generators, self._noisy, strict=True)
-            ]
-            targets = targets + self._noise * torch.stack(drawn).to(targets.device)
-        return inputs, targets
+            runs = zip(self._laws, clean, self._generators, strict=True)
+            targets = torch.stack([law(y, generator) for law, y, generator in runs])
+        return inputs, targets.to(device)
 
     def _column(self, name: str, value: float | Sequence[float], interval: str) -> Tensor:
         runs = len(self.weights)
