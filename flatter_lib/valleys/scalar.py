@@ -14,11 +14,11 @@ and on the gradient itself, and runs can start off the hyperbola.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numba
 import numpy as np
@@ -27,12 +27,6 @@ from numpy.typing import ArrayLike, NDArray
 from flatter_lib import checks
 from flatter_lib.checks import Floats, Integers
 from flatter_lib.valleys._scalar_kernel import advance
-
-if TYPE_CHECKING:
-    import torch
-
-    from flatter_lib.valleys._scalar_problem import ScalarDifferential
-    from flatter_lib.valleys.problem import Observable
 
 #: Fresh at every step: a normal number times :math:`\varepsilon` on the target (``label``), its sign times
 #: :math:`\varepsilon` on the target (``sign``), or two independent normal numbers times :math:`\varepsilon` on the
@@ -49,10 +43,6 @@ class ScalarValley:
     r"""The loss :math:`(u v - y)^2 / 2` and the point on its valley floor where runs start.
 
     Points are arrays whose last axis holds u and v.
-
-    It is also a problem of `flatter_lib.ensemble`, with P = 2 and a single sample; its observables are ``loss``,
-    ``trace`` and ``imbalance``, the formulas of the methods of these names. `simulate`, in this module, has a compiled
-    loop that measures first passage and settling at every step.
 
     Attributes:
         target: y, positive.
@@ -131,43 +121,6 @@ class ScalarValley:
         """The imbalance D = u^2 - v^2; on the valley floor (Tr H)^2 = D^2 + 4 y^2."""
         u, v = _split(w)
         return u**2 - v**2
-
-    @property
-    def dimension(self) -> int:
-        """P = 2."""
-        return 2
-
-    @property
-    def numbers_per_run(self) -> int:
-        """Parameters, velocities, and what a step makes of them."""
-        return 10
-
-    @property
-    def targets(self) -> torch.Tensor:
-        """The target y, float64, shape (1, 1)."""
-        import torch
-
-        return torch.tensor([[self.target]], dtype=torch.float64)
-
-    def start_on_manifold(self, generator: np.random.Generator) -> torch.Tensor:
-        """The starting point (u, v), on the valley floor and the same whatever the generator; float64, shape (2,)."""
-        import torch
-
-        return torch.from_numpy(self.initial)
-
-    def observables(self) -> Mapping[str, Observable]:
-        """``loss``, ``trace`` and ``imbalance``."""
-        from flatter_lib.valleys._scalar_problem import observables
-
-        return observables(self.target)
-
-    def differential(
-        self, runs: int, *, dtype: torch.dtype, device: torch.device
-    ) -> ScalarDifferential:
-        """The derivative of u v for that many runs; see `flatter_lib.valleys.problem.Differential`."""
-        from flatter_lib.valleys._scalar_problem import ScalarDifferential
-
-        return ScalarDifferential(runs, dtype, device)
 
 
 @dataclass(frozen=True)
