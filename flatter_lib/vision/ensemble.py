@@ -106,23 +106,29 @@ class Ensemble:
         self.average = self.weights.clone()
         self.steps = 0
         self.diverged = torch.full((len(weights),), -1, device=weights.device)
-        # Where the noise is drawn.
-        self._inputs, self._targets = inputs, targets.cpu()
+        self._inputs, self._targets = inputs, targets
         self.retune(lr, momentum)
-        strengths = self._column("label_noise", label_noise, "[0, inf)").flatten().tolist()
-        self._laws = [LabelNoise(noise, strength) for strength in strengths]
-        self._noisy = any(strengths)
-        for law in self._laws:
-            law.suits(targets)
+        self._noise = self._column("label_noise", label_noise, "[0, inf)").unsqueeze(-1)
+        strengths = self._noise.flatten().tolist()
+        self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
+        for flip in self._flips:
+            flip.suits(targets)
         self._batch = None if batch is None else checks.count("batch", batch)
         self._generators = [seeded("generators", generator) for generator in generators]
         checks.distinct("generators", self._generators)
-        drawing = batch is not None or self._noisy
+        drawing = batch is not None or any(strengths)
         if drawing and len(self._generators) != len(weights):
             raise ValueError(
                 f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
             )
         self._limit = checks.number("limit", limit, "(0, inf]")
+        # Filled on the CPU in every step. A run without noise draws none, and its minibatches do not depend on others.
+        size = len(targets) if self._batch is None else self._batch
+        self._rows = torch.empty(len(weights), size, dtype=torch.int64)
+        self._units = torch.zeros(len(weights), size, targets.shape[1], dtype=targets.dtype)
+        runs = zip(self._units, strengths, self._generators, strict=False)
+        self._noisy = [(unit, generator) for unit, strength, generator in runs if strength]
+        self._batches = inputs.new_empty(self._rows.numel() if batch else 0, *inputs.shape[1:])
         self._gradient = vmap(
             grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
             in_dims=(0, None if batch is None else 0, 0 if drawing else None),
@@ -170,15 +176,20 @@ class Ensemble:
         """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
         inputs, targets, device = self._inputs, self._targets, self._inputs.device
         if self._batch is not None:
-            size = (self._batch,)
-            chosen = [torch.randint(len(inputs), size, generator=g) for g in self._generators]
-            rows = torch.stack(chosen)
-            inputs, targets = inputs[rows.to(device)], targets[rows]
+            for own, g in zip(self._rows, self._generators, strict=True):
+                torch.randint(len(inputs), own.shape, generator=g, out=own)
+            rows = self._rows.to(device)
+            torch.index_select(inputs, 0, rows.flatten(), out=self._batches)
+            inputs, targets = self._batches.view(*rows.shape, *inputs.shape[1:]), targets[rows]
+        if self._flips and self._noisy:
+            clean = targets.expand(self._units.shape)
+            runs = zip(self._flips, clean, self._generators, strict=True)
+            return inputs, torch.stack([flip(y, g) for flip, y, g in runs])
         if self._noisy:
-            clean = targets.expand(len(self.weights), *targets.shape[-2:])
-            runs = zip(self._laws, clean, self._generators, strict=True)
-            targets = torch.stack([law(y, generator) for law, y, generator in runs])
-        return inputs, targets.to(device)
+            for unit, generator in self._noisy:
+                unit.normal_(generator=generator)
+            targets = targets + self._noise * self._units.to(device)
+        return inputs, targets
 
     def _column(self, name: str, value: float | Sequence[float], interval: str) -> Tensor:
         runs = len(self.weights)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,11 @@ class Training:
         self._inputs, self._targets = inputs, targets
         self._batch, self._generator = batch, generator
         self._loss, self._noise, self._augment = loss, noise, augment
-        self._precision = precision
+        self._precise: Callable[[], AbstractContextManager[object]] = (
+            nullcontext
+            if precision is None
+            else partial(torch.autocast, inputs.device.type, dtype=precision)
+        )
         self._limit = checks.number("limit", limit, "(0, inf]")
         self._failed = torch.full((), -1, device=inputs.device)
         filters = [p for p in network.parameters() if p.ndim == 4]
@@ -220,8 +225,7 @@ class Training:
         if self._channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        device, precision = self._inputs.device.type, self._precision
-        with torch.autocast(device, precision, enabled=precision is not None):
+        with self._precise():
             outputs = self.network(x)
         alike("targets", y, outputs)
         loss = self._loss(outputs.to(y.dtype), y)
