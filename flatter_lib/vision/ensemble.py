@@ -15,7 +15,7 @@ targets and B images are drawn with replacement, that noise has mean zero and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from flatter_lib import checks
-from flatter_lib.vision.checks import pairs, seeded
+from flatter_lib.vision.chain import Chain, is_chain
+from flatter_lib.vision.checks import alike, pairs, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
@@ -129,10 +130,18 @@ class Ensemble:
         runs = zip(self._units, strengths, self._generators, strict=False)
         self._noisy = [(unit, generator) for unit, strength, generator in runs if strength]
         self._batches = inputs.new_empty(self._rows.numel() if batch else 0, *inputs.shape[1:])
-        self._gradient = vmap(
-            grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
-            in_dims=(0, None if batch is None else 0, 0 if drawing else None),
-        )
+        self._gradient: Callable[..., tuple[Tensor, Tensor]]
+        if loss is None and is_chain(network):
+            *_, bias = network.parameters()
+            alike("targets", targets, bias.expand(len(targets), -1))
+            self._gradient = Chain(network, len(weights), size, like=self.weights)
+        else:
+
+            def loss_of(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+                return objective(unflatten(network, w), x, y)
+
+            shared = (0, None if batch is None else 0, 0 if drawing else None)
+            self._gradient = vmap(grad_and_value(loss_of), in_dims=shared)
 
     def retune(self, lr: float | Sequence[float], momentum: float | Sequence[float]) -> None:
         """Go on with other step sizes and momenta; weights and velocities stay as they are.

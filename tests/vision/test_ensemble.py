@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from flatter_lib.curvature import gauss_newton_trace
+from flatter_lib.vision.chain import Chain, is_chain
 from flatter_lib.vision.ensemble import AdamWEnsemble, Ensemble
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP, flatten, unflatten
@@ -227,6 +228,27 @@ def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
     for runs in both:
         runs.run(50)
     torch.testing.assert_close(both[1].weights.cpu(), both[0].weights, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+@pytest.mark.parametrize("layers", [1, 2, 6])
+def test_the_gradient_that_is_written_out_is_that_of_autograd(
+    batch: int | None, layers: int
+) -> None:
+    many = networks(4, layers)
+    weights = torch.stack([flatten(network) for network in many])
+    weights += 0.3 * torch.randn(weights.shape, generator=seeded(), dtype=weights.dtype)
+    x, y = (t if batch is None else torch.stack([t[i : i + 7] for i in range(4)]) for t in data())
+    gradient, loss = Chain(many[0], 4, batch or IMAGES, weights)(weights, x, y)
+    for i in range(4):
+        leaf = weights[i].clone().requires_grad_()
+        own = (x, y) if batch is None else (x[i], y[i])
+        value = squared_loss(many[0], unflatten(many[0], leaf), *own)
+        (expected,) = torch.autograd.grad(value, leaf)
+        torch.testing.assert_close(gradient[i], expected, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(loss[i], value.detach(), rtol=1e-10, atol=0)
+    assert is_chain(many[0])
+    assert not is_chain(MLP(2, 2, 1, 2, nn.ReLU, generator=seeded()))
 
 
 def test_accuracy_is_the_share_of_right_classes() -> None:
