@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from flatter_lib.valleys.diagonal import DiagonalNetwork
     from flatter_lib.valleys.factorization import MatrixLoss, balanced, flow
     from flatter_lib.valleys.greedy import greedy_low_rank
-    from flatter_lib.valleys.problem import Problem, Valley
+    from flatter_lib.valleys.problem import Problem
     from flatter_lib.valleys.ranks import descent_exponent, exact_flow, plateau, plateau_exponent
     from flatter_lib.valleys.reduced import reduced_times
     from flatter_lib.valleys.scalar import Runs, ScalarValley, label_draws, simulate, trajectory
@@ -25,7 +25,6 @@ __all__ = [
     "Runs",
     "ScalarValley",
     "TeacherStudent",
-    "Valley",
     "balanced",
     "descent_exponent",
     "exact_flow",

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from flatter_lib import checks
 from flatter_lib.valleys.interpolation import interpolate
-from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
+from flatter_lib.valleys.problem import DenseDifferential, Problem, SharedProduct
 
 
 @dataclass(frozen=True)
-class DiagonalNetwork(Valley):
+class DiagonalNetwork(Problem):
     r"""Linear measurements of a sparse vector, and the loss of its elementwise roots.
 
     Parameters are v, P = inputs. With :math:`\nabla f_i = 2 x_i \odot v` and :math:`\nabla^2 f_i = 2
@@ -144,9 +144,6 @@ class DiagonalNetwork(Valley):
     def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> _Diagonal:
         """Two products a step with the matrix of all inputs, for all runs at once."""
         return _Diagonal(self.samples.to(device, dtype), runs)
-
-    def _generator(self, part: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(part,)))
 
 
 class _Diagonal(DenseDifferential):

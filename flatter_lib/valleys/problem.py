@@ -50,33 +50,14 @@ class Differential(Protocol):
         """
 
 
-class Problem(Protocol):
-    """What :func:`flatter_lib.ensemble.run` asks of a problem."""
+class Problem(ABC):
+    """What :func:`flatter_lib.ensemble.run` asks of a problem; the methods are in float64 if the point is.
 
-    @property
-    def dimension(self) -> int:
-        """P, the number of parameters."""
+    Attributes:
+        seed: of all that is drawn, where anything is.
+    """
 
-    @property
-    def targets(self) -> Tensor:
-        """Clean targets y, float64, shape (n, m)."""
-
-    @property
-    def numbers_per_run(self) -> int:
-        """About how many numbers a run keeps in memory while it goes."""
-
-    def start_on_manifold(self, generator: np.random.Generator) -> Tensor:
-        """An interpolating point away from the flat region, float64, shape (P,)."""
-
-    def observables(self) -> Mapping[str, Observable]:
-        """What can be looked at by name."""
-
-    def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> Differential:
-        """The derivative of the outputs for that many runs."""
-
-
-class Valley(ABC):
-    """A problem that is given by its outputs; the methods are in float64 if the point is."""
+    seed: int
 
     @property
     @abstractmethod
@@ -112,6 +93,10 @@ class Valley(ABC):
     @abstractmethod
     def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> Differential:
         """The derivative of the outputs for that many runs."""
+
+    def _generator(self, part: int) -> np.random.Generator:
+        """Each drawn part of a problem has one of its own."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(part,)))
 
     def residuals(self, w: Tensor) -> Tensor:
         """The residuals r = f - y without noise, shape (..., n, m)."""

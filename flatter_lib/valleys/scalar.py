@@ -14,10 +14,11 @@ and on the gradient itself, and runs can start off the hyperbola.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+from itertools import product
+from typing import Any, Literal, NamedTuple, get_args
 
 import numba
 import numpy as np
@@ -26,12 +27,6 @@ from numpy.typing import ArrayLike, NDArray
 from flatter_lib import checks
 from flatter_lib.checks import Floats, Integers
 from flatter_lib.valleys._scalar_kernel import advance
-
-if TYPE_CHECKING:
-    import torch
-
-    from flatter_lib.valleys._scalar_problem import ScalarDifferential
-    from flatter_lib.valleys.problem import Observable
 
 #: Fresh at every step: a normal number times :math:`\varepsilon` on the target (``label``), its sign times
 #: :math:`\varepsilon` on the target (``sign``), or two independent normal numbers times :math:`\varepsilon` on the
@@ -48,10 +43,6 @@ class ScalarValley:
     r"""The loss :math:`(u v - y)^2 / 2` and the point on its valley floor where runs start.
 
     Points are arrays whose last axis holds u and v.
-
-    It is also a problem of `flatter_lib.ensemble`, with P = 2 and a single sample; its observables are ``loss``,
-    ``trace`` and ``imbalance``, the formulas of the methods of these names. `simulate`, in this module, has a compiled
-    loop that measures first passage and settling at every step.
 
     Attributes:
         target: y, positive.
@@ -130,43 +121,6 @@ class ScalarValley:
         """The imbalance D = u^2 - v^2; on the valley floor (Tr H)^2 = D^2 + 4 y^2."""
         u, v = _split(w)
         return u**2 - v**2
-
-    @property
-    def dimension(self) -> int:
-        """P = 2."""
-        return 2
-
-    @property
-    def numbers_per_run(self) -> int:
-        """Parameters, velocities, and what a step makes of them."""
-        return 10
-
-    @property
-    def targets(self) -> torch.Tensor:
-        """The target y, float64, shape (1, 1)."""
-        import torch
-
-        return torch.tensor([[self.target]], dtype=torch.float64)
-
-    def start_on_manifold(self, generator: np.random.Generator) -> torch.Tensor:
-        """The starting point (u, v), on the valley floor and the same whatever the generator; float64, shape (2,)."""
-        import torch
-
-        return torch.from_numpy(self.initial)
-
-    def observables(self) -> Mapping[str, Observable]:
-        """``loss``, ``trace`` and ``imbalance``."""
-        from flatter_lib.valleys._scalar_problem import observables
-
-        return observables(self.target)
-
-    def differential(
-        self, runs: int, *, dtype: torch.dtype, device: torch.device
-    ) -> ScalarDifferential:
-        """The derivative of u v for that many runs; see `flatter_lib.valleys.problem.Differential`."""
-        from flatter_lib.valleys._scalar_problem import ScalarDifferential
-
-        return ScalarDifferential(runs, dtype, device)
 
 
 @dataclass(frozen=True)
@@ -259,9 +213,9 @@ def trajectory(
         start_residual=checks.number("start_residual", start_residual),
         steps=given.size,
     )
-    every_step = np.arange(given.size + 1)[np.newaxis]
-    run = _advanced(valley, settings, 1, np.empty(0), every_step, 1, lambda _: [_Replay(given)])
-    w: Floats = run.w[0, 0]
+    progress = _Progress.begun(valley, settings, 1, np.empty(0), np.arange(given.size + 1)[None])
+    progress.advance((0, slice(None)), given[None, :, None], 0)
+    w: Floats = progress.w[0, 0]
     return w
 
 
@@ -331,12 +285,28 @@ def simulate(
     fractions = _valid_levels(levels, valley)
     records = _valid_records(at, settings.steps)
 
-    def streams(chunk: _Chunk) -> Sequence[_Source]:
-        normal = [_stream(seed, chunk.setting) for seed in seed_list[chunk.members]]
-        return [_Signs(stream) for stream in normal] if noise == "sign" else normal
-
+    progress = _Progress.begun(valley, settings, len(seed_list), fractions, records)
     kicks = 2 if noise == "gaussian" else 1
-    return _advanced(valley, settings, len(seed_list), fractions, records, kicks, streams)
+
+    def finish(chunk: tuple[int, slice]) -> None:
+        setting, members = chunk
+        last = int(settings.steps[setting])
+        streams = [_stream(seed, setting) for seed in seed_list[members]]
+        for done in range(0, last, _STEPS_A_BLOCK):
+            draws = np.empty((len(streams), min(_STEPS_A_BLOCK, last - done), kicks))
+            for stream, row in zip(streams, draws, strict=True):
+                stream.standard_normal(out=row)
+            if noise == "sign":
+                np.copysign(1.0, draws, out=draws)
+            progress.advance(chunk, draws, done)
+
+    parts = [slice(i, i + _RUNS_A_CHUNK) for i in range(0, len(seed_list), _RUNS_A_CHUNK)]
+    chunks = product(range(len(settings.steps)), parts)
+    # A chunk touches its own part of the arrays only, and neither the compiled loop nor the generators hold the lock.
+    with ThreadPoolExecutor(max_workers=numba.config.NUMBA_NUM_THREADS) as pool:
+        for _ in pool.map(finish, chunks):
+            pass
+    return progress.measured()
 
 
 class _Settings(NamedTuple):
@@ -384,104 +354,68 @@ def _valid_records(at: ArrayLike, steps: Integers) -> Integers:
     return np.ascontiguousarray(records)
 
 
-class _Source(Protocol):
-    """Where a run's noise comes from."""
+class _Progress(NamedTuple):
+    """Runs on their way; arrays are (S, N, ...), see the compiled loop."""
 
-    def standard_normal(self, *, out: Floats) -> object: ...
+    valley: ScalarValley
+    settings: _Settings
+    levels: Floats
+    at: Integers
+    state: Floats
+    first_at_or_below: Integers
+    last_above: Integers
+    left: Integers
+    w: Floats
 
+    @classmethod
+    def begun(
+        cls, valley: ScalarValley, settings: _Settings, runs: int, levels: Floats, at: Integers
+    ) -> _Progress:
+        """No step is made."""
+        shape = (len(settings.steps), runs)
+        starts = np.array(
+            [valley.displaced(r) if r else valley.initial for r in settings.start_residual]
+        )
+        state = np.zeros((*shape, 4))
+        state[..., :2] = starts[:, np.newaxis]
+        w = np.full((*shape, at.shape[1], 2), np.nan)
+        for i, start in enumerate(starts):
+            w[i, :, at[i] == 0] = start
+        first, last = (np.full((*shape, len(levels)), value) for value in (-1, 0))
+        return cls(valley, settings, levels, at, state, first, last, np.full(shape, -1), w)
 
-class _Replay:
-    """Given noise, block by block."""
+    def advance(self, chunk: tuple[int, slice], draws: Floats, done: int) -> None:
+        """Some runs of one setting, by as many steps as there are draws."""
+        settings, setting = self.settings, chunk[0]
+        advance(
+            self.state[chunk],
+            draws,
+            done,
+            settings.lr[setting],
+            settings.momentum[setting],
+            settings.label_noise[setting],
+            self.valley.target,
+            # Where runs start at the flat point there are no levels, and any unit serves.
+            self.valley.initial_imbalance or 1.0,
+            self.levels,
+            self.at[setting],
+            self.first_at_or_below[chunk],
+            self.last_above[chunk],
+            self.left[chunk],
+            self.w[chunk],
+        )
 
-    def __init__(self, draws: Floats) -> None:
-        self.rest = draws
-
-    def standard_normal(self, *, out: Floats) -> None:
-        out[...], self.rest = self.rest[: out.size].reshape(out.shape), self.rest[out.size :]
-
-
-class _Signs:
-    """The signs of normal numbers."""
-
-    def __init__(self, normal: np.random.Generator) -> None:
-        self.normal = normal
-
-    def standard_normal(self, *, out: Floats) -> None:
-        self.normal.standard_normal(out=out)
-        np.copysign(1.0, out, out=out)
-
-
-class _Chunk(NamedTuple):
-    """Some runs of one setting, advanced together by one thread."""
-
-    setting: int
-    members: slice
-
-
-def _advanced(
-    valley: ScalarValley,
-    settings: _Settings,
-    runs: int,
-    levels: Floats,
-    at: Integers,
-    kicks: int,
-    sources: Callable[[_Chunk], Sequence[_Source]],
-) -> Runs:
-    """Make all steps of all runs; ``sources`` gives the noise of each run of a chunk, ``kicks`` a step."""
-    shape = (len(settings.steps), runs)
-    starts = np.array(
-        [valley.displaced(r) if r else valley.initial for r in settings.start_residual]
-    )
-    state = np.zeros((*shape, 4))
-    state[..., :2] = starts[:, np.newaxis]
-    first_at_or_below = np.full((*shape, len(levels)), -1)
-    last_above = np.zeros((*shape, len(levels)), dtype=np.int64)
-    left = np.full(shape, -1)
-    w = np.full((*shape, at.shape[1], 2), np.nan)
-    for i, start in enumerate(starts):
-        w[i, :, at[i] == 0] = start
-
-    def finish(chunk: _Chunk) -> None:
-        last = int(settings.steps[chunk.setting])
-        streams = sources(chunk)
-        for done in range(0, last, _STEPS_A_BLOCK):
-            draws = np.empty((len(streams), min(_STEPS_A_BLOCK, last - done), kicks))
-            for stream, row in zip(streams, draws, strict=True):
-                stream.standard_normal(out=row)
-            advance(
-                state[chunk],
-                draws,
-                done,
-                settings.lr[chunk.setting],
-                settings.momentum[chunk.setting],
-                settings.label_noise[chunk.setting],
-                valley.target,
-                # Where runs start at the flat point there are no levels, and any unit serves.
-                valley.initial_imbalance or 1.0,
-                levels,
-                at[chunk.setting],
-                first_at_or_below[chunk],
-                last_above[chunk],
-                left[chunk],
-                w[chunk],
-            )
-
-    parts = [slice(i, i + _RUNS_A_CHUNK) for i in range(0, runs, _RUNS_A_CHUNK)]
-    chunks = [_Chunk(setting, part) for setting in range(shape[0]) for part in parts]
-    # A chunk touches its own part of the arrays only, and neither the compiled loop nor the generators hold the lock.
-    with ThreadPoolExecutor(max_workers=numba.config.NUMBA_NUM_THREADS) as pool:
-        for _ in pool.map(finish, chunks):
-            pass
-
-    stayed = (left < 0)[..., np.newaxis]
-    settled = stayed & (last_above < settings.steps[:, np.newaxis, np.newaxis])
-    return Runs(
-        first_passage=np.where(first_at_or_below >= 0, first_at_or_below, np.nan),
-        settling=np.where(settled, last_above + 1.0, np.nan),
-        left=np.where(left >= 0, left, np.nan),
-        at=at,
-        w=w,
-    )
+    def measured(self) -> Runs:
+        """When all steps are made."""
+        stayed = (self.left < 0)[..., np.newaxis]
+        settled = stayed & (self.last_above < self.settings.steps[:, np.newaxis, np.newaxis])
+        return Runs(
+            first_passage=np.where(self.first_at_or_below >= 0, self.first_at_or_below, np.nan),
+            settling=np.where(settled, self.last_above + 1.0, np.nan),
+            left=np.where(self.left >= 0, self.left, np.nan),
+            at=self.at,
+            w=self.w,
+        )
 
 
 def _stream(seed: int, setting: int) -> np.random.Generator:

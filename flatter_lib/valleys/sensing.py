@@ -19,11 +19,11 @@ from torch import Tensor
 
 from flatter_lib import checks
 from flatter_lib.valleys.interpolation import interpolate
-from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
+from flatter_lib.valleys.problem import DenseDifferential, Problem, SharedProduct
 
 
 @dataclass(frozen=True)
-class MatrixSensing(Valley):
+class MatrixSensing(Problem):
     r"""Measurements of a planted matrix, and the loss of its factors.
 
     Parameters are the entries of U, row by row, followed by those of V: P = (rows + columns) width.
@@ -190,9 +190,6 @@ class MatrixSensing(Valley):
     def _measure(self, matrix: Tensor) -> Tensor:
         A = self.sensing.to(matrix).flatten(1)
         return (matrix.flatten(-2) @ A.T).unsqueeze(-1)
-
-    def _generator(self, part: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(part,)))
 
 
 class _Sensing(DenseDifferential):

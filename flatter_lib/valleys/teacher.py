@@ -19,11 +19,11 @@ from torch import Tensor
 from flatter_lib import checks
 from flatter_lib.valleys.activations import ACTIVATIONS, Activation
 from flatter_lib.valleys.interpolation import interpolate
-from flatter_lib.valleys.problem import DenseDifferential, SharedProduct, Valley
+from flatter_lib.valleys.problem import DenseDifferential, Problem, SharedProduct
 
 
 @dataclass(frozen=True)
-class TeacherStudent(Valley):
+class TeacherStudent(Problem):
     r"""Samples that a teacher labelled, and the loss of a student.
 
     Parameters are the student's first-layer weights, unit by unit, followed by a: P = (inputs + 1) student_width. The
@@ -163,9 +163,6 @@ class TeacherStudent(Valley):
     def _network(self, first: Tensor, second: Tensor, x: Tensor) -> Tensor:
         hidden = self._activation.value(first @ x.T)
         return (second.unsqueeze(-2) @ hidden).squeeze(-2)
-
-    def _generator(self, part: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(part,)))
 
 
 class _Student(DenseDifferential):

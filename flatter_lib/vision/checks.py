@@ -26,24 +26,25 @@ def seeded(name: str, generator: torch.Generator) -> torch.Generator:
     return given
 
 
-def rows(name: str, tensor: Tensor, shape: str) -> int:
-    """The number of rows, at least one, of a tensor of finite numbers with as many axes as the text of its shape.
+def pairs(inputs: Tensor, targets: Tensor) -> None:
+    """Inputs (n, ...) and as many rows of targets (n, K), at least one, of finite numbers.
 
     Examples:
-        >>> rows("targets", torch.ones(3), "(n, K)")
+        >>> pairs(torch.ones(3, 2), torch.ones(3))
         Traceback (most recent call last):
         ValueError: targets: must have shape (n, K) and not be empty, got (3,); make it a column, [:, None]
     """
-    axes = shape.count(",") + 1
-    fits = tensor.ndim >= axes if "..." in shape else tensor.ndim == axes
-    if not fits or not tensor.numel():
-        cure = "; make it a column, [:, None]" if tensor.ndim == 1 else ""
-        raise ValueError(
-            f"{name}: must have shape {shape} and not be empty, got {tuple(tensor.shape)}{cure}"
-        )
-    if not bool(tensor.isfinite().all()):
-        raise ValueError(f"{name}: must be finite, and some are not")
-    return len(tensor)
+    for name, tensor, shape in (("inputs", inputs, "(n, ...)"), ("targets", targets, "(n, K)")):
+        fits = tensor.ndim == 2 or (tensor.ndim > 2 and name == "inputs")
+        if not fits or not tensor.numel():
+            cure = "; make it a column, [:, None]" if tensor.ndim == 1 else ""
+            raise ValueError(
+                f"{name}: must have shape {shape} and not be empty, got {tuple(tensor.shape)}{cure}"
+            )
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name}: must be finite, and some are not")
+    if len(inputs) != len(targets):
+        raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
 
 
 def alike(name: str, tensor: Tensor, outputs: Tensor) -> None:
@@ -62,13 +63,4 @@ def alike(name: str, tensor: Tensor, outputs: Tensor) -> None:
     if not tensor.is_floating_point():
         raise ValueError(
             f"{name}: must hold floating numbers, one-hot for classes, got {tensor.dtype}"
-        )
-
-
-def classes(name: str, labels: Tensor, inputs: Tensor) -> None:
-    """One whole number for each input."""
-    if labels.shape != inputs.shape[:1] or labels.is_floating_point():
-        raise ValueError(
-            f"{name}: must be whole numbers of shape ({len(inputs)},), one an input, "
-            f"got {labels.dtype} of shape {tuple(labels.shape)}"
         )

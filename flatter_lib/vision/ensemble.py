@@ -15,7 +15,7 @@ targets and B images are drawn with replacement, that noise has mean zero and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from flatter_lib import checks
-from flatter_lib.vision.checks import rows, seeded
+from flatter_lib.vision.chain import Chain, is_chain
+from flatter_lib.vision.checks import alike, pairs, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.objective import Loss, squared_loss
@@ -96,8 +97,7 @@ class Ensemble:
         P = sum(p.numel() for p in network.parameters())
         if weights.ndim != 2 or not len(weights) or weights.shape[1] != P:
             raise ValueError(f"weights: must have shape (runs, {P}), got {tuple(weights.shape)}")
-        if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
-            raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
+        pairs(inputs, targets)
         checks.one_of("noise", noise, KINDS)
         objective: Loss = partial(squared_loss, network) if loss is None else loss
         what = "None for squared_loss, or a function of parameters, inputs and targets"
@@ -110,7 +110,6 @@ class Ensemble:
         self._inputs, self._targets = inputs, targets
         self.retune(lr, momentum)
         self._noise = self._column("label_noise", label_noise, "[0, inf)").unsqueeze(-1)
-        self._noisy = (self._noise > 0).flatten().tolist()
         strengths = self._noise.flatten().tolist()
         self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
         for flip in self._flips:
@@ -118,16 +117,31 @@ class Ensemble:
         self._batch = None if batch is None else checks.count("batch", batch)
         self._generators = [seeded("generators", generator) for generator in generators]
         checks.distinct("generators", self._generators)
-        drawing = batch is not None or any(self._noisy)
+        drawing = batch is not None or any(strengths)
         if drawing and len(self._generators) != len(weights):
             raise ValueError(
                 f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
             )
         self._limit = checks.number("limit", limit, "(0, inf]")
-        self._gradient = vmap(
-            grad_and_value(lambda w, x, y: objective(unflatten(network, w), x, y)),
-            in_dims=(0, None if batch is None else 0, 0 if drawing else None),
-        )
+        # Filled on the CPU in every step. A run without noise draws none, and its minibatches do not depend on others.
+        size = len(targets) if self._batch is None else self._batch
+        self._rows = torch.empty(len(weights), size, dtype=torch.int64)
+        self._units = torch.zeros(len(weights), size, targets.shape[1], dtype=targets.dtype)
+        runs = zip(self._units, strengths, self._generators, strict=False)
+        self._noisy = [(unit, generator) for unit, strength, generator in runs if strength]
+        self._batches = inputs.new_empty(self._rows.numel() if batch else 0, *inputs.shape[1:])
+        self._gradient: Callable[..., tuple[Tensor, Tensor]]
+        if loss is None and is_chain(network):
+            *_, bias = network.parameters()
+            alike("targets", targets, bias.expand(len(targets), -1))
+            self._gradient = Chain(network, len(weights), size, like=self.weights)
+        else:
+
+            def loss_of(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+                return objective(unflatten(network, w), x, y)
+
+            shared = (0, None if batch is None else 0, 0 if drawing else None)
+            self._gradient = vmap(grad_and_value(loss_of), in_dims=shared)
 
     def retune(self, lr: float | Sequence[float], momentum: float | Sequence[float]) -> None:
         """Go on with other step sizes and momenta; weights and velocities stay as they are.
@@ -169,26 +183,21 @@ class Ensemble:
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
-        inputs, targets = self._inputs, self._targets
+        inputs, targets, device = self._inputs, self._targets, self._inputs.device
         if self._batch is not None:
-            size = (self._batch,)
-            chosen = [torch.randint(len(inputs), size, generator=g) for g in self._generators]
-            rows = torch.stack(chosen).to(inputs.device)
-            inputs, targets = inputs[rows], targets[rows]
-        if self._flips and any(self._noisy):
-            clean = targets.expand(len(self.weights), *targets.shape[-2:])
+            for own, g in zip(self._rows, self._generators, strict=True):
+                torch.randint(len(inputs), own.shape, generator=g, out=own)
+            rows = self._rows.to(device)
+            torch.index_select(inputs, 0, rows.flatten(), out=self._batches)
+            inputs, targets = self._batches.view(*rows.shape, *inputs.shape[1:]), targets[rows]
+        if self._flips and self._noisy:
+            clean = targets.expand(self._units.shape)
             runs = zip(self._flips, clean, self._generators, strict=True)
             return inputs, torch.stack([flip(y, g) for flip, y, g in runs])
-        if any(self._noisy):
-            shape = targets.shape[-2:]
-            # A run without noise draws none, so that its minibatches do not depend on its company.
-            drawn = [
-                torch.randn(shape, generator=g, dtype=targets.dtype)
-                if noisy
-                else torch.zeros(shape, dtype=targets.dtype)
-                for g, noisy in zip(self._generators, self._noisy, strict=True)
-            ]
-            targets = targets + self._noise * torch.stack(drawn).to(targets.device)
+        if self._noisy:
+            for unit, generator in self._noisy:
+                unit.normal_(generator=generator)
+            targets = targets + self._noise * self._units.to(device)
         return inputs, targets
 
     def _column(self, name: str, value: float | Sequence[float], interval: str) -> Tensor:

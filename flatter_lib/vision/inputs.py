@@ -78,10 +78,16 @@ def standardized(
     generator = np.random.default_rng(checks.count("seed", seed, 0))
     if not dtype.is_floating_point:
         raise ValueError(f"dtype: must be a floating one, got {dtype}")
-    rows = _chosen("train", len(images.train_labels), train, generator)
-    rows_test = _chosen("test", len(images.test_labels), test, generator)
-    x = _pixels(images.train_images[rows], pool).to(device, dtype)
-    x_test = _pixels(images.test_images[rows_test], pool).to(device, dtype)
+    drawn = []
+    for name, wanted, pixels, classes in (
+        ("train", train, images.train_images, images.train_labels),
+        ("test", test, images.test_images, images.test_labels),
+    ):
+        if wanted is not None:
+            checks.count(name, wanted, most=len(classes))
+        rows = generator.permutation(len(classes))[:wanted]
+        drawn += [_pixels(pixels[rows], pool).to(device, dtype), torch.from_numpy(classes[rows])]
+    x, labels, x_test, labels_test = drawn
     if flat:
         x, x_test = x.flatten(1), x_test.flatten(1)
         centre = x.mean(0)
@@ -93,22 +99,10 @@ def standardized(
             f"train: the pixels of the {len(x)} chosen training images do not vary, so that nothing "
             "divides them; choose more"
         )
-    labels = torch.from_numpy(images.train_labels[rows]).to(device)
-    return Inputs(
-        (x - centre) / spread,
-        labels,
-        one_hot(labels, CLASSES).to(dtype),
-        (x_test - centre) / spread,
-        torch.from_numpy(images.test_labels[rows_test]).to(device),
-    )
-
-
-def _chosen(
-    name: str, there: int, wanted: int | None, generator: np.random.Generator
-) -> NDArray[np.int64]:
-    if wanted is not None:
-        checks.count(name, wanted, most=there)
-    return generator.permutation(there)[:wanted]
+    labels = labels.to(device)
+    targets = one_hot(labels, CLASSES).to(dtype)
+    x_test = (x_test - centre) / spread
+    return Inputs((x - centre) / spread, labels, targets, x_test, labels_test.to(device))
 
 
 def _pixels(images: NDArray[np.uint8], pool: int) -> Tensor:

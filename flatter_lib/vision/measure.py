@@ -30,7 +30,14 @@ def mean_loss(
     Raises:
         ValueError: if there are no inputs, or targets of another shape than the outputs.
     """
-    outputs = _outputs(network, inputs)
+    checks.count("inputs", len(inputs))
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            outputs = torch.cat([network(part) for part in torch.split(inputs, CHUNK)])
+    finally:
+        network.train(training)
     alike("targets", targets, outputs)
     parts = zip(torch.split(outputs, CHUNK), torch.split(targets, CHUNK), strict=True)
     return sum(float(loss(f.to(y.dtype), y)) * len(f) for f, y in parts) / len(inputs)
@@ -63,19 +70,3 @@ def _copy(network: nn.Module, weights: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for p, w in zip(network.parameters(), weights, strict=True):
             p.copy_(w)
-
-
-def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    checks.count("inputs", len(inputs))
-    with _evaluated(network), torch.no_grad():
-        return torch.cat([network(part) for part in torch.split(inputs, CHUNK)])
-
-
-@contextmanager
-def _evaluated(network: nn.Module) -> Iterator[None]:
-    before = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(before)

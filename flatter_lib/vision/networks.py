@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from flatter_lib import checks
 from flatter_lib.vision.checks import seeded
@@ -69,15 +68,31 @@ class MLP(nn.Sequential):
         seeded("generator", generator)
         sizes = [inputs, *[width] * (layers - 1), outputs]
         modules: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            # skip_init: nn.Linear would draw its weights from torch's global generator.
-            linear = skip_init(nn.Linear, fan_in, fan_out, device=device, dtype=dtype)  # type: ignore[no-untyped-call]
-            weight = torch.randn(fan_out, fan_in, generator=generator, dtype=dtype)
-            with torch.no_grad():
-                linear.weight.copy_(weight * (gain / math.sqrt(fan_in)))
-                linear.bias.zero_()
-            modules += [linear, activation()]
+        for before, after in pairwise(sizes):
+            linear = nn.Linear(before, after, device="meta", dtype=dtype)
+            modules += [drawn(linear, gain / math.sqrt(before), generator, device), activation()]
         super().__init__(*modules[:-1])
+
+
+def drawn(
+    layer: nn.Module, std: float, generator: torch.Generator, device: torch.device | str
+) -> nn.Module:
+    """A layer made on the device ``meta``, where nothing is drawn from torch's global generator, with first weights.
+
+    Args:
+        layer: with a weight and perhaps a bias.
+        std: standard deviation of the weights, normal with mean 0; biases are zero.
+        generator: of the weights, on the CPU.
+        device: where the layer is to be.
+    """
+    weight = layer.get_parameter("weight")
+    first = torch.randn(weight.shape, generator=generator, dtype=weight.dtype) * std
+    layer.to_empty(device=device)
+    with torch.no_grad():
+        layer.get_parameter("weight").copy_(first)
+        if isinstance(layer.bias, Tensor):
+            layer.bias.zero_()
+    return layer
 
 
 def flatten(network: nn.Module) -> Tensor:

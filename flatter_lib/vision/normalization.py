@@ -7,7 +7,7 @@ on the batch: with batch statistics the images of a batch are no longer independ
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -82,11 +82,6 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
             )
         return torch.cat([nn.BatchNorm2d.forward(self, chunk) for chunk in chunks])
 
-    def extra_repr(self) -> str:
-        """The constructor's arguments, for printing."""
-        shared: str = super().extra_repr()  # type: ignore[no-untyped-call]
-        return f"{shared}, ghost_batch={self.ghost_batch}"
-
 
 def normalization(
     kind: Normalization,
@@ -94,8 +89,7 @@ def normalization(
     *,
     ghost_batch: int = 32,
     groups: int = 8,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    **where: Any,
 ) -> nn.Module:
     """A normalisation layer for images of shape (n, channels, height, width), by name.
 
@@ -115,8 +109,7 @@ def normalization(
         channels: number of channels, at least 1.
         ghost_batch: images in a chunk, at least 1; read by ``ghost`` alone.
         groups: number of groups of channels, a divisor of ``channels``; read by ``group`` alone.
-        device: where the parameters are.
-        dtype: their type.
+        where: ``device`` and ``dtype`` of the parameters.
 
     Raises:
         ValueError: if ``kind`` is none of these, a size is below 1, or ``groups`` does not divide ``channels``.
@@ -128,14 +121,12 @@ def normalization(
     """
     checks.one_of("normalization", kind, get_args(Normalization))
     checks.count("channels", channels)
+    if kind == "none":
+        return nn.Identity()
     if kind == "batch":
-        return nn.BatchNorm2d(channels, device=device, dtype=dtype)
+        return nn.BatchNorm2d(channels, **where)
     if kind == "ghost":
-        return GhostBatchNorm2d(channels, ghost_batch, device=device, dtype=dtype)
-    if kind == "group":
-        if channels % checks.count("groups", groups):
-            raise ValueError(
-                f"groups: must divide the {channels} channels of each layer, got {groups}"
-            )
-        return nn.GroupNorm(groups, channels, device=device, dtype=dtype)
-    return nn.Identity()
+        return GhostBatchNorm2d(channels, ghost_batch, **where)
+    if channels % checks.count("groups", groups):
+        raise ValueError(f"groups: must divide the {channels} channels of each layer, got {groups}")
+    return nn.GroupNorm(groups, channels, **where)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from flatter_lib.vision.checks import alike, classes
+from flatter_lib.vision.checks import alike
 from flatter_lib.vision.networks import unflatten
 
 Parameters = Mapping[str, Tensor]
@@ -70,7 +70,11 @@ def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels:
     Raises:
         ValueError: if the labels are not one whole number an input.
     """
-    classes("labels", labels, inputs)
+    if labels.shape != inputs.shape[:1] or labels.is_floating_point():
+        raise ValueError(
+            f"labels: must be whole numbers of shape ({len(inputs)},), one an input, "
+            f"got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
     outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
     return (outputs.argmax(-1) == labels).double().mean()
 

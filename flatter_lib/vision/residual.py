@@ -3,19 +3,21 @@ r"""The residual network of the book's colour images: ResNet-18 in its form for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from flatter_lib import checks
 from flatter_lib.vision.checks import seeded
-from flatter_lib.vision.normalization import Normalization, normalization
+from flatter_lib.vision.networks import drawn
+from flatter_lib.vision.normalization import Normalization
+from flatter_lib.vision.normalization import normalization as normalized
 
 STAGE_CHANNELS = (64, 128, 256, 512)
-BLOCKS_PER_STAGE = 2
+#: Residual branches: two a stage.
+BRANCHES = 8
 #: Of a 1x1 convolution with a stride: with fewer, torch 2.14.1 on processors without AVX-512 computes a wrong gradient
 #: of filters that are channels last, and writes beyond its memory.
 LEAST_CHANNELS = 8
@@ -50,21 +52,26 @@ class BasicBlock(nn.Module):
     .. math:: y = \mathrm{relu}\bigl(s(x) + N_2 W_2 * \mathrm{relu}(N_1 W_1 * x)\bigr)
 
     with normalisations N and the shortcut s: the identity where the shape stays, else a normalised 1x1 convolution.
-    :class:`ResNet18` makes the layers.
     """
 
     def __init__(
         self,
-        conv1: nn.Module,
-        norm1: nn.Module,
-        conv2: nn.Module,
-        norm2: nn.Module,
-        shortcut: nn.Module,
+        before: int,
+        after: int,
+        stride: int,
+        convolution: Callable[..., nn.Module],
+        norm: Callable[[int], nn.Module],
+        branches: tuple[float, float],
     ) -> None:
         super().__init__()
-        self.conv1, self.norm1 = conv1, norm1
-        self.conv2, self.norm2 = conv2, norm2
-        self.shortcut = shortcut
+        first, last = branches
+        self.conv1 = convolution(before, after, 3, stride, scale=first)
+        self.norm1 = norm(after)
+        self.conv2 = convolution(after, after, 3, scale=last)
+        self.norm2 = norm(after)
+        self.shortcut: nn.Module = nn.Identity()
+        if (before, stride) != (after, 1):
+            self.shortcut = nn.Sequential(convolution(before, after, 1, stride), norm(after))
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output, shape (n, channels, height / stride, width / stride), rounded up."""
@@ -143,85 +150,42 @@ class ResNet18(nn.Module):
         checks.count("inputs", inputs)
         seeded("generator", generator)
         super().__init__()
-        layers = _Layers(normalization, ghost_batch, groups, generator, device, dtype)
+        plain = normalization == "none"
+
+        def norm(channels: int) -> nn.Module:
+            return normalized(
+                normalization,
+                channels,
+                ghost_batch=ghost_batch,
+                groups=groups,
+                device=device,
+                dtype=dtype,
+            )
+
+        def convolution(
+            before: int, after: int, size: int, stride: int = 1, scale: float = 1.0
+        ) -> nn.Module:
+            kind, padding = Pointwise if size == 1 else nn.Conv2d, size // 2
+            layer = kind(
+                before, after, size, stride, padding, bias=plain, device="meta", dtype=dtype
+            )
+            return drawn(layer, scale * math.sqrt(2 / (before * size**2)), generator, device)
+
+        branches = (BRANCHES**-0.5, 0.0) if plain else (1.0, 1.0)
         channels = [max(1, round(width * base)) for base in STAGE_CHANNELS]
-        self.conv1 = layers.convolution(inputs, channels[0], 3)
-        self.norm1 = layers.norm(channels[0])
+        self.conv1 = convolution(inputs, channels[0], 3)
+        self.norm1 = norm(channels[0])
         blocks: list[nn.Module] = []
-        for stage, (before, after) in enumerate(pairwise([channels[0], *channels])):
-            blocks.append(layers.block(before, after, stride=1 if stage == 0 else 2))
-            blocks += [layers.block(after, after) for _ in range(BLOCKS_PER_STAGE - 1)]
+        for before, after in pairwise([channels[0], *channels]):
+            stride = 2 if blocks else 1
+            blocks.append(BasicBlock(before, after, stride, convolution, norm, branches))
+            blocks.append(BasicBlock(after, after, 1, convolution, norm, branches))
         self.blocks = nn.Sequential(*blocks)
-        self.head = layers.linear(channels[-1], outputs)
+        head = nn.Linear(channels[-1], outputs, device="meta", dtype=dtype)
+        self.head = drawn(head, math.sqrt(1 / channels[-1]), generator, device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs, shape (n, outputs), for images of shape (n, inputs, height, width), any height and width."""
         x = nn.functional.relu(self.norm1(self.conv1(x)), inplace=True)
         outputs: Tensor = self.head(self.blocks(x).mean((2, 3)))
         return outputs
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """Makes initialised layers, all of one kind of normalisation, drawing from one generator in the order of calls."""
-
-    kind: Normalization
-    ghost_batch: int
-    groups: int
-    generator: torch.Generator
-    device: torch.device | str
-    dtype: torch.dtype
-
-    def norm(self, channels: int) -> nn.Module:
-        return normalization(
-            self.kind,
-            channels,
-            ghost_batch=self.ghost_batch,
-            groups=self.groups,
-            device=self.device,
-            dtype=self.dtype,
-        )
-
-    def convolution(
-        self, before: int, after: int, size: int, stride: int = 1, *, scale: float = 1.0
-    ) -> nn.Module:
-        # skip_init: nn.Conv2d would draw its weights from torch's global generator.
-        layer = skip_init(  # type: ignore[no-untyped-call]
-            Pointwise if size == 1 else nn.Conv2d,
-            before,
-            after,
-            size,
-            stride=stride,
-            padding=size // 2,
-            bias=self.kind == "none",
-            device=self.device,
-            dtype=self.dtype,
-        )
-        return self._initialised(layer, scale * math.sqrt(2 / (before * size**2)))
-
-    def linear(self, before: int, after: int) -> nn.Module:
-        layer = skip_init(nn.Linear, before, after, device=self.device, dtype=self.dtype)  # type: ignore[no-untyped-call]
-        return self._initialised(layer, math.sqrt(1 / before))
-
-    def block(self, before: int, after: int, stride: int = 1) -> BasicBlock:
-        branches = len(STAGE_CHANNELS) * BLOCKS_PER_STAGE
-        first, last = (branches**-0.5, 0.0) if self.kind == "none" else (1.0, 1.0)
-        shortcut: nn.Module = nn.Identity()
-        layers = (
-            self.convolution(before, after, 3, stride, scale=first),
-            self.norm(after),
-            self.convolution(after, after, 3, scale=last),
-            self.norm(after),
-        )
-        if (before, stride) != (after, 1):
-            shortcut = nn.Sequential(self.convolution(before, after, 1, stride), self.norm(after))
-        return BasicBlock(*layers, shortcut)
-
-    def _initialised(self, layer: nn.Module, std: float) -> nn.Module:
-        weight = layer.get_parameter("weight")
-        draw = torch.randn(weight.shape, generator=self.generator, dtype=self.dtype)
-        with torch.no_grad():
-            weight.copy_(draw * std)
-            if isinstance(layer.bias, Tensor):
-                layer.bias.zero_()
-        return layer

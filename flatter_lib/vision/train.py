@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from flatter_lib import checks
 from flatter_lib.vision import checkpoint
-from flatter_lib.vision.checks import alike, rows, seeded
+from flatter_lib.vision.checks import alike, pairs, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.objective import OutputLoss, half_squared_error
 from flatter_lib.vision.residual import LEAST_CHANNELS, narrow
@@ -33,8 +33,8 @@ class Training:
     r"""A network on its way, by minibatches drawn with replacement.
 
     A step draws B images, augments them, makes their targets noisy, and moves the weights; then the schedulers step,
-    in the given order (`flatter_lib.heavy_ball.ScaledMomentum` last). An epoch is n/B steps. Everything drawn comes
-    from one generator on the CPU, so that runs on every device draw the same.
+    in the given order (`flatter_lib.heavy_ball.ScaledMomentum` last). Everything drawn comes from one generator on the
+    CPU, so that runs on every device draw the same.
 
     Attributes:
         network: in training mode between steps.
@@ -43,7 +43,7 @@ class Training:
         step: number of steps taken.
 
     Args:
-        network: on the device where it is to be trained, and in the memory format.
+        network: on the device where it is to be trained, and in the memory format; compiled, if wanted.
         inputs: training inputs, (n, ...), on the same device.
         targets: clean training targets, (n, K).
         optimizer: of the network's parameters, with whatever weight decay or momentum.
@@ -55,7 +55,6 @@ class Training:
         augment: of a batch of inputs, `flatter_lib.vision.augment.crop_and_flip` for instance.
         precision: of the network's products in mixed precision: ``torch.bfloat16`` where the device has it; None for
             that of the weights.
-        compile: whether ``torch.compile`` makes one program of the network. It takes a minute at first.
         limit: a loss on a minibatch above it counts as divergence.
 
     Raises:
@@ -91,11 +90,9 @@ class Training:
         noise: Drawn | None = None,
         augment: Drawn | None = None,
         precision: torch.dtype | None = None,
-        compile: bool = False,
         limit: float = 1e6,
     ) -> None:
-        if rows("inputs", inputs, "(n, ...)") != rows("targets", targets, "(n, K)"):
-            raise ValueError(f"targets: must be {len(inputs)}, one an input, got {len(targets)}")
+        pairs(inputs, targets)
         checks.count("batch", batch)
         seeded("generator", generator)
         checks.one_of("precision", precision, (None, torch.bfloat16, torch.float16))
@@ -121,10 +118,13 @@ class Training:
         self._inputs, self._targets = inputs, targets
         self._batch, self._generator = batch, generator
         self._loss, self._noise, self._augment = loss, noise, augment
-        self._precision = precision
+        self._precise: Callable[[], AbstractContextManager[object]] = (
+            nullcontext
+            if precision is None
+            else partial(torch.autocast, inputs.device.type, dtype=precision)
+        )
         self._limit = checks.number("limit", limit, "(0, inf]")
         self._failed = torch.full((), -1, device=inputs.device)
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(network) if compile else network
         filters = [p for p in network.parameters() if p.ndim == 4]
         # All, because a filter of one pixel or one channel lies the same in both formats.
         self._channels_last = bool(filters) and all(
@@ -144,11 +144,6 @@ class Training:
         """The first step whose loss was not finite or above the limit; None where there was none."""
         step = int(self._failed)
         return None if step < 0 else step
-
-    @property
-    def epoch(self) -> float:
-        """Images seen, over images there are."""
-        return self.step * self._batch / len(self._inputs)
 
     def run(self, steps: int) -> None:
         """Take that many steps.
@@ -175,9 +170,13 @@ class Training:
         self._averaged = 0
         return mean
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that changes while it trains: copies of nothing, to be written at once."""
-        return {
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint, all that changes while it trains, in place of the one that is there.
+
+        Raises:
+            OSError: if it cannot be written; the file that was there is as it was.
+        """
+        state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
@@ -187,37 +186,7 @@ class Training:
             "mean": self._mean,
             "averaged": self._averaged,
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same training.
-
-        Raises:
-            KeyError: if a part is missing.
-            RuntimeError: if the network is another one.
-            ValueError: if the optimizer or the number of schedulers is.
-        """
-        if len(state["schedulers"]) != len(self.schedulers):
-            raise ValueError(
-                f"it has {len(state['schedulers'])} schedulers, and there are {len(self.schedulers)} here"
-            )
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(own)
-        self._generator.set_state(state["generator"].cpu())
-        self.step = state["step"]
-        self._failed.copy_(state["failed"])
-        for mean, own in zip(self._mean, state["mean"], strict=True):
-            mean.copy_(own)
-        self._averaged = state["averaged"]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint, in place of the one that is there.
-
-        Raises:
-            OSError: if it cannot be written; the file that was there is as it was.
-        """
-        checkpoint.write(path, self.state_dict())
+        checkpoint.write(path, state)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint of the same training.
@@ -227,9 +196,20 @@ class Training:
         """
         state = checkpoint.read(path, self._inputs.device)
         try:
-            self.load_state_dict(state)
+            saved = len(state["schedulers"])
+            if saved != len(self.schedulers):
+                raise ValueError(f"it has {saved} schedulers, and there are {len(self.schedulers)}")
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
+                scheduler.load_state_dict(own)
+            self._generator.set_state(state["generator"].cpu())
+            self._failed.copy_(state["failed"])
+            for mean, own in zip(self._mean, state["mean"], strict=True):
+                mean.copy_(own)
+            self.step, self._averaged = state["step"], state["averaged"]
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            cause = checkpoint.first_line(error)
             raise checkpoint.CheckpointError(
                 f"checkpoint {path} is of another training ({cause}): go on with the settings it was saved with"
             ) from error
@@ -245,8 +225,8 @@ class Training:
         if self._channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            outputs = self._forward(x)
+        with self._precise():
+            outputs = self.network(x)
         alike("targets", y, outputs)
         loss = self._loss(outputs.to(y.dtype), y)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -260,11 +240,6 @@ class Training:
         with torch.no_grad():
             torch._foreach_lerp_(self._mean, self._parameters, 1.0 / self._averaged)
         self.step += 1
-
-    def _autocast(self) -> Any:
-        if self._precision is None:
-            return nullcontext()
-        return torch.autocast(self._inputs.device.type, dtype=self._precision)
 
 
 @contextmanager

@@ -2,11 +2,37 @@
 
 import torch
 
-from flatter_lib.valleys import DiagonalNetwork, MatrixSensing, TeacherStudent, Valley
+from flatter_lib.valleys import DiagonalNetwork, MatrixSensing, Problem, TeacherStudent
 
 
-class TwoOutputs(Valley):
-    """Two outputs a sample, w_0 w_1 x and w_2 w_3 x, by autograd: a problem as a reader may write one."""
+class Written(Problem):
+    """Written as a reader may write one: what it is differentiated by is autograd."""
+
+    def test_error(self, w):
+        return (self.residuals(w).square().sum((-2, -1)) / self.targets.square().sum()).sqrt()
+
+    def differential(self, runs, *, dtype, device):
+        return ByAutograd(self)
+
+
+class Scalar(Written):
+    """The valley u v = 1.3 of `ScalarValley(target=1.3)`."""
+
+    dimension, numbers_per_run = 2, 10
+    targets = torch.tensor([[1.3]], dtype=torch.float64)
+
+    def outputs(self, w):
+        return (w[..., 0] * w[..., 1])[..., None, None]
+
+    def trace(self, w):
+        return (w * w).sum(-1)
+
+    def start_on_manifold(self, generator):
+        return torch.tensor([1.6, 1.3 / 1.6], dtype=torch.float64)
+
+
+class TwoOutputs(Written):
+    """Two outputs a sample, w_0 w_1 x and w_2 w_3 x."""
 
     dimension, numbers_per_run = 4, 30
     x = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
@@ -19,15 +45,9 @@ class TwoOutputs(Valley):
     def trace(self, w):
         return (w * w).sum(-1) * self.x.to(w).square().mean()
 
-    def test_error(self, w):
-        return (self.residuals(w).square().sum((-2, -1)) / self.targets.square().sum()).sqrt()
-
     def start_on_manifold(self, generator):
         a, b = torch.from_numpy(generator.uniform(1.0, 2.0, 2))
         return torch.stack([a, 1 / a, b, 0.5 / b])
-
-    def differential(self, runs, *, dtype, device):
-        return ByAutograd(self)
 
 
 class ByAutograd:
@@ -57,5 +77,6 @@ PROBLEMS = {
         )
         for activation in ("erf", "relu")
     },
+    "scalar": Scalar(),
     "two outputs": TwoOutputs(),
 }

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from flatter_lib.vision import checkpoint
 from flatter_lib.vision.checkpoint import CheckpointError, read, write
 
 STATE = {"step": 3, "weights": [torch.arange(2000.0)], "nested": {"names": ("a", None, True)}}
@@ -24,28 +23,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found["nested"] == STATE["nested"]
     assert torch.equal(found["weights"][0], torch.arange(2000.0))
     assert [p.name for p in path.parent.iterdir()] == ["a.pt"]
-
-
-@pytest.mark.parametrize(
-    "raised", [OSError(28, "No space left"), RuntimeError("write"), KeyboardInterrupt()]
-)
-def test_a_write_that_fails_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
-) -> None:
-    path = tmp_path / "a.pt"
-    write(path, STATE)
-
-    def save(state: Any, file: Any) -> None:
-        file.write(b"half")
-        raise raised
-
-    monkeypatch.setattr(torch, "save", save)
-    kind = KeyboardInterrupt if isinstance(raised, KeyboardInterrupt) else OSError
-    with pytest.raises(kind):
-        write(path, {"step": 4})
-    monkeypatch.undo()
-    assert read(path)["step"] == 3
-    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -63,33 +40,12 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*a\.pt: begin without one$"):
-        read(tmp_path / "a.pt")
-
-
-def test_other_files_and_other_versions_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_there_is_none_or_something_else(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
-    torch.save({"weights": torch.ones(2)}, path)
-    with pytest.raises(CheckpointError, match="holds something else than a training"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*a\.pt: begin without one$"):
         read(path)
     torch.save(torch.ones(2), path)
-    with pytest.raises(CheckpointError, match="holds something else than a training"):
-        read(path)
-    for state in ({}, {"state": 3}):
-        torch.save({"format": checkpoint.FORMAT, "version": checkpoint.VERSION, **state}, path)
-        with pytest.raises(
-            CheckpointError, match=r"a\.pt has no state: delete it and begin again$"
-        ):
-            read(path)
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
-    write(path, STATE)
-    monkeypatch.undo()
-    with pytest.raises(
-        CheckpointError, match="has version 2, and 1 is read here: go on with the release"
-    ):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .it holds a Tensor.: delete it"):
         read(path)
 
 

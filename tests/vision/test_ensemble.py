@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from flatter_lib.curvature import gauss_newton_trace
+from flatter_lib.vision.chain import Chain, is_chain
 from flatter_lib.vision.ensemble import AdamWEnsemble, Ensemble
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP, flatten, unflatten
@@ -22,11 +23,11 @@ INPUTS, OUTPUTS, IMAGES = 6, 3, 20
 SETTINGS = [(0.05, 0.0, 0.3), (0.05, 0.9, 0.0), (0.002, 0.97, 1.0), (0.1, 0.5, 0.3)]
 
 
-def data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+def data() -> tuple[Tensor, Tensor]:
     generator = seeded(11)
     inputs = torch.randn(IMAGES, INPUTS, generator=generator, dtype=torch.float64)
-    targets = torch.eye(OUTPUTS)[torch.randint(OUTPUTS, (IMAGES,), generator=generator)]
-    return inputs.to(dtype), targets.to(dtype)
+    labels = torch.randint(OUTPUTS, (IMAGES,), generator=generator)
+    return inputs, torch.eye(OUTPUTS, dtype=torch.float64)[labels]
 
 
 def networks(runs: int, layers: int = 6) -> list[MLP]:
@@ -38,16 +39,18 @@ def starts(runs: int) -> Tensor:
 
 
 def ensemble(
-    chosen: list[int], batch: int | None, kind: type[Ensemble] = Ensemble, **options: Any
+    chosen: list[int],
+    batch: int | None,
+    kind: type[Ensemble] = Ensemble,
+    where: torch.device | torch.dtype = torch.float64,
+    **options: Any,
 ) -> Ensemble:
     """Runs of SETTINGS, each with the start and the seed that belong to its number."""
     lr, momentum, noise = zip(*[SETTINGS[i] for i in chosen], strict=True)
-    inputs, targets = data()
     return kind(
-        networks(1)[0],
-        starts(len(SETTINGS))[chosen],
-        inputs,
-        targets,
+        networks(1)[0].to(where),
+        starts(len(SETTINGS))[chosen].to(where),
+        *(tensor.to(where) for tensor in data()),
         **{"lr": lr, "momentum": momentum, "label_noise": noise, "batch": batch, **options},
         generators=[seeded(100 + i) for i in chosen],
     )
@@ -89,13 +92,17 @@ def test_every_run_is_that_of_torch_with_the_same_noise(kind: str, batch: int | 
 
 
 @pytest.mark.parametrize("batch", [None, 7])
-def test_a_run_does_not_depend_on_its_company(batch: int | None) -> None:
-    together = ensemble([0, 1, 2, 3], batch)
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_a_run_does_not_depend_on_its_company(
+    batch: int | None, dtype: torch.dtype, atol: float
+) -> None:
+    together = ensemble([0, 1, 2, 3], batch, where=dtype)
     together.run(30)
+    assert together.weights.dtype == together.average.dtype == dtype
     for i in range(4):
-        alone = ensemble([i], batch)
+        alone = ensemble([i], batch, where=dtype)
         alone.run(30)
-        torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=1e-12)
+        torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=atol)
 
 
 def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other() -> None:
@@ -109,6 +116,11 @@ def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other() -> 
     healthy = Ensemble(networks(1)[0], weights[::2], inputs, targets, lr=0.05)
     healthy.run(40)
     torch.testing.assert_close(runs.weights[::2], healthy.weights, rtol=0, atol=1e-12)
+    ill = Ensemble(
+        networks(1)[0], weights * torch.tensor([[1.0], [math.nan], [1.0]]), inputs, targets, lr=0.05
+    )
+    ill.run(2)
+    assert ill.diverged.tolist() == [-1, 0, -1]
 
     # The step is the first at which the loss of that run alone exceeds the limit.
     alone = Ensemble(networks(1)[0], weights[1:2], inputs, targets, lr=50.0)
@@ -119,16 +131,6 @@ def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other() -> 
         alone.run(1)
     assert all(value < 1e3 for value in losses[:-1])
     assert not losses[-1] < 1e3
-
-
-def test_weights_that_are_not_numbers_count_as_divergence() -> None:
-    inputs, targets = data()
-    weights = starts(2)
-    weights[0, 0] = math.nan
-    runs = Ensemble(networks(1)[0], weights, inputs, targets, lr=0.01)
-    runs.run(3)
-    assert runs.diverged.tolist() == [0, -1]
-    assert torch.isfinite(runs.weights[1]).all()
 
 
 def test_running_in_pieces_is_running_at_once() -> None:
@@ -220,44 +222,33 @@ def test_a_loss_of_ones_own_is_what_is_descended() -> None:
         torch.testing.assert_close(weights, start - 0.01 * gradient, rtol=0, atol=1e-13)
 
 
-def test_runs_in_single_precision_stay_in_it() -> None:
-    inputs, targets = data(torch.float32)
-    network = MLP(INPUTS, 5, OUTPUTS, generator=seeded(), dtype=torch.float32)
-    runs = Ensemble(
-        network,
-        flatten(network)[None],
-        inputs,
-        targets,
-        lr=0.1,
-        momentum=0.9,
-        label_noise=0.1,
-        batch=4,
-        generators=[seeded()],
-    )
-    runs.run(5)
-    assert runs.weights.dtype == runs.average.dtype == torch.float32
-    assert torch.isfinite(runs.weights).all()
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
-    on_cpu = ensemble([0, 1, 2, 3], 7)
-    inputs, targets = data()
-    lr, momentum, noise = zip(*SETTINGS, strict=True)
-    on_gpu = Ensemble(
-        MLP(INPUTS, 5, OUTPUTS, generator=seeded(), device="cuda"),
-        starts(4).cuda(),
-        inputs.cuda(),
-        targets.cuda(),
-        lr=lr,
-        momentum=momentum,
-        label_noise=noise,
-        batch=7,
-        generators=[seeded(100 + i) for i in range(4)],
-    )
-    for runs in (on_cpu, on_gpu):
+    both = [ensemble([0, 1, 2, 3], 7, where=torch.device(kind)) for kind in ("cpu", "cuda")]
+    for runs in both:
         runs.run(50)
-    torch.testing.assert_close(on_gpu.weights.cpu(), on_cpu.weights, rtol=0, atol=1e-9)
+    torch.testing.assert_close(both[1].weights.cpu(), both[0].weights, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+@pytest.mark.parametrize("layers", [1, 2, 6])
+def test_the_gradient_that_is_written_out_is_that_of_autograd(
+    batch: int | None, layers: int
+) -> None:
+    many = networks(4, layers)
+    weights = torch.stack([flatten(network) for network in many])
+    weights += 0.3 * torch.randn(weights.shape, generator=seeded(), dtype=weights.dtype)
+    x, y = (t if batch is None else torch.stack([t[i : i + 7] for i in range(4)]) for t in data())
+    gradient, loss = Chain(many[0], 4, batch or IMAGES, weights)(weights, x, y)
+    for i in range(4):
+        leaf = weights[i].clone().requires_grad_()
+        own = (x, y) if batch is None else (x[i], y[i])
+        value = squared_loss(many[0], unflatten(many[0], leaf), *own)
+        (expected,) = torch.autograd.grad(value, leaf)
+        torch.testing.assert_close(gradient[i], expected, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(loss[i], value.detach(), rtol=1e-10, atol=0)
+    assert is_chain(many[0])
+    assert not is_chain(MLP(2, 2, 1, 2, nn.ReLU, generator=seeded()))
 
 
 def test_accuracy_is_the_share_of_right_classes() -> None:

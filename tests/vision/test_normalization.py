@@ -75,10 +75,6 @@ def test_a_chunk_without_variance_is_refused() -> None:
     assert layer.eval()(torch.randn(5, 3, 1, 1, dtype=F64)).shape == (5, 3, 1, 1)
 
 
-def test_ghost_batch_is_printed() -> None:
-    assert "ghost_batch=5" in repr(GhostBatchNorm2d(3, ghost_batch=5))
-
-
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from flatter_lib import files
 from flatter_lib.vision.data.images import Images
 from flatter_lib.vision.data.known import Dataset, Source, catalogue
-from flatter_lib.vision.data.layouts import Arrays, DataError, Files, put
+from flatter_lib.vision.data.layouts import Arrays, DataError, Files
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,25 @@ def get(
     place = dataset.places[0]
     home = root / place.folder
     assert isinstance(place.layout, Files), f"{dataset.name}: only files can be fetched"
-    _put(dataset, {}, home)  # whether it can be written is said before anything is fetched
     failures = []
-    for source in dataset.sources:
-        report(f"{dataset.title}: fetching {source.size} from {source.label} into {home}")
-        try:
-            contents = _fetched(source, place.layout)
-        except DataError as error:
-            failures.append(f"{source.label}: {error}")
-            report(f"{dataset.title}: not from {failures[-1]}")
-            continue
-        _put(dataset, contents, home)
-        return Location(dataset.name, place.label, home)
+    try:
+        files.probe(home / "files")  # whether it can be written is said before anything is fetched
+        for source in dataset.sources:
+            report(f"{dataset.title}: fetching {source.size} from {source.label} into {home}")
+            try:
+                contents = _fetched(source, place.layout)
+            except DataError as error:
+                failures.append(f"{source.label}: {error}")
+                report(f"{dataset.title}: not from {failures[-1]}")
+                continue
+            for file, content in contents.items():
+                files.replace(home / file, content)
+            return Location(dataset.name, place.label, home)
+    except OSError as error:
+        raise DataError(
+            f"{dataset.title} cannot be written to {home}: {error.strerror}; make room there, or set FLATTER_DATA to "
+            f"another folder"
+        ) from error
     raise DataError(
         f"{dataset.title} could not be fetched ({'; '.join(failures)}): "
         f"get its files from {dataset.homepage} and put them into {home}"
@@ -164,16 +172,6 @@ def _fetched(source: Source, layout: Files) -> dict[str, bytes]:
     if not contents:
         raise DataError("what came is not the data set: none of its files")
     return contents
-
-
-def _put(dataset: Dataset, contents: dict[str, bytes], home: Path) -> None:
-    try:
-        put(contents, home)
-    except OSError as error:
-        raise DataError(
-            f"{dataset.title} cannot be written to {home}: {error.strerror}; make room there, or set FLATTER_DATA to "
-            f"another folder"
-        ) from error
 
 
 def _named(name: str | Dataset) -> Dataset:

@@ -99,7 +99,6 @@ def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from PIL import Image
 from flatter_lib.vision.data.layouts import Arrays, DataError
 
 _ENDINGS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg")}
-#: What Pillow raises when an image is damaged; its own errors are kinds of OSError.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -41,48 +37,42 @@ class ImageFolder:
 
     def read(self, folder: Path) -> Arrays | None:
         """See `Layout.read`; class after class, and in each in the order of the sorted names."""
-        parts = {folder / "train": self.train, folder / "test": self.test}
-        found = {part / name: self._names(part / name) for part in parts for name in self.classes}
+        wanted = {
+            folder / part / name: count
+            for part, count in (("train", self.train), ("test", self.test))
+            for name in self.classes
+        }
+        found = {place: self._images(place) for place in wanted}
         if not any(found.values()):
             return None
-        for place, names in found.items():
-            if len(names) != (wanted := parts[place.parent]):
+        for place, paths in found.items():
+            if len(paths) != wanted[place]:
                 raise DataError(
-                    f"{place} holds {len(names):,} {self.format} images, not {wanted:,}; unpack it anew"
+                    f"{place} holds {len(paths):,} {self.format} images, not {wanted[place]:,}; unpack it anew"
                 )
-        paths = [f"{place}/{name}" for place, names in found.items() for name in names]
-        images = np.empty((len(paths), self.side, self.side, 3), np.uint8)
-        for i, path in enumerate(paths):
-            images[i] = self._decoded(path)
-        first = self.train * len(self.classes)
-        train, test = (
-            np.repeat(np.arange(len(self.classes), dtype=np.uint8), n) for n in parts.values()
-        )
+        images = np.stack([self._decoded(path) for paths in found.values() for path in paths])
+        first, labels = self.train * len(self.classes), np.arange(len(self.classes), dtype=np.uint8)
+        train, test = np.repeat(labels, self.train), np.repeat(labels, self.test)
         return Arrays(images[:first], train, images[first:], test)
 
-    def _names(self, folder: Path) -> list[str]:
-        """The images in a folder; what systems leave there has names that begin with a dot."""
-        try:
-            names = os.listdir(folder)  # noqa: PTH208 - names, not tens of thousands of paths
-        except (FileNotFoundError, NotADirectoryError):
+    def _images(self, place: Path) -> list[Path]:
+        """Of a folder; what systems leave there has names that begin with a dot."""
+        if not place.is_dir():
             return []
         return sorted(
-            name
-            for name in names
-            if name.lower().endswith(_ENDINGS[self.format]) and not name.startswith(".")
+            path
+            for path in place.iterdir()
+            if path.suffix.lower() in _ENDINGS[self.format] and not path.name.startswith(".")
         )
 
-    def _decoded(self, path: str) -> NDArray[np.uint8]:
+    def _decoded(self, path: Path) -> NDArray[np.uint8]:
         try:
             with Image.open(path, formats=(self.format,)) as image:
                 # Before the pixels are unpacked: a small file can claim to be an enormous image.
-                if image.size != (self.side, self.side) or image.mode != "RGB":
-                    width, height = image.size
-                    raise DataError(
-                        f"{path} is another image: {width} x {height} {image.mode}, not "
-                        f"{self.side} x {self.side} RGB"
-                    )
-                return np.asarray(image)
-        except _DAMAGE as error:
-            reason = getattr(error, "strerror", None) or f"damaged, or no {self.format}"
-            raise DataError(f"{path} cannot be decoded: {reason}; unpack it anew") from None
+                if image.size == (self.side, self.side) and image.mode == "RGB":
+                    return np.asarray(image)
+                width, height = image.size
+                fault = f"is another image: {width} x {height} {image.mode}, not {self.side} x {self.side} RGB"
+        except Exception:  # the bytes of others: Pillow raises what its decoders do
+            fault = f"cannot be decoded: damaged, or no {self.format}"
+        raise DataError(f"{path} {fault}; unpack it anew")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flatter_lib.vision.data import cifar, digits, idx
+from flatter_lib.vision.data import cifar, digits
 from flatter_lib.vision.data.fetch import debian_package, torchvision_download
 from flatter_lib.vision.data.image_folder import ImageFolder
-from flatter_lib.vision.data.layouts import Files, Layout
+from flatter_lib.vision.data.layouts import Arrays, Files, Layout, idx
 
 
 @dataclass(frozen=True)
@@ -79,79 +79,77 @@ def catalogue() -> tuple[Dataset, ...]:
     return _FASHION_MNIST, _MNIST, _CIFAR10, _DIGITS
 
 
-def _mnist_like(*sha256: str) -> Files:
-    """The layout of MNIST and those that copy it, with the SHA-256 of each decompressed file."""
-    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    digests = zip((f"{name}-ubyte" for name in names), sha256, strict=True)
-    return Files(dict(digests), idx.decode)
+def _mnist_like(
+    name: str,
+    title: str,
+    licence: str,
+    homepage: str,
+    megabytes: int,
+    *sha256: str,
+    debian: str = "",
+) -> Dataset:
+    """MNIST and those that copy its layout, with the SHA-256 of each decompressed file and Debian's package."""
+    kinds = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    digests = zip((f"{kind}-ubyte" for kind in kinds), sha256, strict=True)
+    layout = Files(dict(digests), lambda contents: Arrays(*map(idx, contents.values())))
+    # What torchvision calls it, and where it keeps it.
+    kind, home = title.replace("-", ""), f"{title.replace('-', '')}/raw"
+    places = [
+        Place("torchvision layout", home, layout),
+        Place(f"files in the folder {name}", name, layout),
+    ]
+    sources = [
+        Source(
+            "torchvision's download", f"{megabytes} MB", partial(torchvision_download, kind, home)
+        )
+    ]
+    if debian:
+        installed = f"usr/share/datasets/{name}"
+        places += [
+            Place("files in the data root", "", layout),
+            Place(f"Debian {debian}", f"/{installed}", layout),
+        ]
+        sources.append(
+            Source(
+                f"Debian's package {debian}",
+                f"{megabytes} MB (and about 10 MB of package lists)",
+                partial(debian_package, debian, installed),
+            )
+        )
+    size = "60,000 + 10,000 grey images of 28 x 28 in ten classes, 55 MB"
+    return Dataset(name, title, size, licence, homepage, tuple(places), tuple(sources))
 
 
 # The checksums are those of the decompressed files in Debian's package dataset-fashion-mnist
 # 0.0~git20200523.55506a9-1. That these are the publisher's own bytes was checked: putting back the file name and time
 # that Debian's repacking left out of the gzip headers gives archives with exactly the four MD5s that torchvision
 # 0.29 expects. The labels hold 6,000 (1,000) of each of the ten classes.
-_FASHION_MNIST_FILES = _mnist_like(
+_FASHION_MNIST = _mnist_like(
+    "fashion-mnist",
+    "Fashion-MNIST",
+    "MIT, Zalando SE 2017",
+    "https://github.com/zalandoresearch/fashion-mnist",
+    31,
     "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-)
-
-_FASHION_MNIST = Dataset(
-    name="fashion-mnist",
-    title="Fashion-MNIST",
-    size="60,000 + 10,000 grey images of 28 x 28 in ten classes, 55 MB",
-    licence="MIT, Zalando SE 2017",
-    homepage="https://github.com/zalandoresearch/fashion-mnist",
-    places=(
-        Place("torchvision layout", "FashionMNIST/raw", _FASHION_MNIST_FILES),
-        Place("files in the folder fashion-mnist", "fashion-mnist", _FASHION_MNIST_FILES),
-        Place("files in the data root", "", _FASHION_MNIST_FILES),
-        Place(
-            "Debian dataset-fashion-mnist",
-            "/usr/share/datasets/fashion-mnist",
-            _FASHION_MNIST_FILES,
-        ),
-    ),
-    sources=(
-        Source(
-            "torchvision's download",
-            "31 MB",
-            partial(torchvision_download, "FashionMNIST", "FashionMNIST/raw"),
-        ),
-        Source(
-            "Debian's package dataset-fashion-mnist",
-            "31 MB (and about 10 MB of package lists)",
-            partial(debian_package, "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
-        ),
-    ),
+    debian="dataset-fashion-mnist",
 )
 
 # The checksums are those of a pixel-exact copy, written anew in the IDX layout and the original order. That these are
 # the publisher's own bytes was checked: they are the SHA-256 of the decompressed files that several unrelated public
 # projects state for the original archives.
-_MNIST_FILES = _mnist_like(
+_MNIST = _mnist_like(
+    "mnist",
+    "MNIST",
+    "Yann LeCun, Corinna Cortes 1998; CC BY-SA 3.0 according to the documentation of Keras",
+    "http://yann.lecun.com/exdb/mnist/",
+    12,
     "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-)
-
-_MNIST = Dataset(
-    name="mnist",
-    title="MNIST",
-    size="60,000 + 10,000 grey images of 28 x 28 in ten classes, 55 MB",
-    licence="Yann LeCun, Corinna Cortes 1998; CC BY-SA 3.0 according to the documentation of Keras",
-    homepage="http://yann.lecun.com/exdb/mnist/",
-    places=(
-        Place("torchvision layout", "MNIST/raw", _MNIST_FILES),
-        Place("files in the folder mnist", "mnist", _MNIST_FILES),
-    ),
-    sources=(
-        Source(
-            "torchvision's download", "12 MB", partial(torchvision_download, "MNIST", "MNIST/raw")
-        ),
-    ),
 )
 
 # In the alphabetical order of their names, which is that of the labels.

@@ -1,4 +1,4 @@
-"""What a data set's files look like in a folder; and files that are known by their checksums."""
+"""What a data set's files look like in a folder; and files that are known by their checksums, as those of MNIST."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -60,15 +59,11 @@ class Files:
             DataError: if some are there and one is missing or not intact.
             OSError: if one cannot be read.
         """
-        found, lacking = dict[str, bytes](), list[str]()
-        for name in self.digests:
-            content = self._content(folder, name)
-            if content is None:
-                lacking.append(name)
-            else:
-                found[name] = content
-        if found and lacking:
-            raise DataError(f"{folder} lacks {lacking[0]}; unpack it anew")
+        read = {name: self._content(folder, name) for name in self.digests}
+        found = {name: content for name, content in read.items() if content is not None}
+        if found and len(found) < len(read):
+            lacking = next(name for name in read if name not in found)
+            raise DataError(f"{folder} lacks {lacking}; unpack it anew")
         return found
 
     def read(self, folder: Path) -> Arrays | None:
@@ -102,21 +97,25 @@ class Files:
         return content
 
 
-def put(contents: Mapping[str, bytes], target: Path) -> None:
-    """Write files into a folder; each appears there whole or not at all.
+def idx(content: bytes) -> NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes, the format of MNIST and its relatives.
 
-    Args:
-        contents: file name -> content.
-        target: the folder; made if it is not there.
+    The header is 0, 0, 8 (unsigned bytes), the number of axes n, then n big-endian 32-bit lengths; then come the bytes
+    in C order.
+
+    Returns:
+        A new, writable uint8 array of the shape that the header gives.
 
     Raises:
-        OSError: if it cannot be written.
+        ValueError: if the length or the type is not what the header promises.
+
+    Examples:
+        >>> idx(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6]))
+        array([[1, 2, 3],
+               [4, 5, 6]], dtype=uint8)
     """
-    target.mkdir(parents=True, exist_ok=True)
-    # Inside the target, so that the move stays on one file system and is atomic.
-    with TemporaryDirectory(dir=target, prefix=".new-") as name:
-        fresh = Path(name)
-        for file, content in contents.items():
-            (fresh / file).write_bytes(content)
-        for file in contents:
-            (fresh / file).replace(target / file)
+    if content[:3] != b"\0\0\x08":
+        raise ValueError(f"no IDX file of unsigned bytes starts with {content[:4].hex(' ')}")
+    axes = content[3]
+    shape = tuple(np.frombuffer(content, ">u4", offset=4, count=axes).tolist())
+    return np.frombuffer(content[4 + 4 * axes :], np.uint8).reshape(shape).copy()

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flatter_lib.vision.data import DataError, Dataset, Place, Source, idx, load, status
-from flatter_lib.vision.data.layouts import Arrays, Files, Layout
+from flatter_lib.vision.data import DataError, Dataset, Place, Source, load, status
+from flatter_lib.vision.data.layouts import Arrays, Files, Layout, idx
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -39,7 +39,7 @@ class Tiny:
         )
         self.contents = dict(zip(NAMES, map(encode, self.arrays), strict=True))
         digests = {name: hashlib.sha256(c).hexdigest() for name, c in self.contents.items()}
-        self.files = Files(digests, idx.decode)
+        self.files = Files(digests, lambda contents: Arrays(*map(idx, contents.values())))
 
     def write(self, folder: Path, *, compressed: bool = False, **changed: bytes | None) -> Path:
         """A copy in a folder; ``train_images=...`` puts other bytes into that file, None leaves it out."""

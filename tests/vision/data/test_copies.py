@@ -29,9 +29,6 @@ def made(tiny, share: Path, dataset: Callable[..., Dataset]) -> Callable[..., Da
     return lambda *sources: dataset(tiny.files, PLACES | {"Debian": str(share)}, *sources)
 
 
-# --- finding and loading ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("label", "place"), PLACES.items())
 def test_each_place_in_the_root(tiny, made, root: Path, place: str, label: str) -> None:
     folder = tiny.write(root / place)
@@ -83,9 +80,6 @@ def test_an_unknown_name() -> None:
     for function in (asked, load, get):
         with pytest.raises(DataError, match="no data set 'fashion'; there is fashion-mnist"):
             function("fashion")
-
-
-# --- getting ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -150,19 +144,6 @@ def test_nothing_is_fetched_where_a_copy_is_intact(
     assert not root.exists()
 
 
-def test_source_and_size_are_printed_before_it_is_asked(
-    tiny, made, root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    heard = []
-
-    def fetch(into: Path) -> Path:
-        heard.append(capsys.readouterr().out)
-        return tiny.write(into)
-
-    get(made(Source("the moon", "3 MB", fetch)), root)
-    assert "3 MB from the moon" in heard[0]
-
-
 @pytest.mark.parametrize(
     ("first", "reason"),
     [
@@ -222,15 +203,12 @@ def test_an_interrupt_leaves_all_as_it_was(
 
 
 def test_a_disk_that_is_full_when_all_has_come(
-    tiny, made, serves, root: Path, monkeypatch: pytest.MonkeyPatch
+    made, serves, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, content: bytes) -> int:
-        if root in path.parents:
-            raise OSError(errno.ENOSPC, "No space left")
-        return write(path, content)
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
 
-    write = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("flatter_lib.files.replace", full)
     with pytest.raises(DataError, match=r"Tiny cannot be written to .*: No space left; make room"):
         get(made(serves("A"), serves("B")), root, lambda line: None)
     assert files(root) == {}
@@ -247,22 +225,15 @@ def test_a_root_that_cannot_be_written_is_said_before_anything_is_fetched(
         get(made(unused), root, report=pytest.fail)
 
 
-# --- the data root ----------------------------------------------------------------------------------------------------
-
-
 def test_the_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("FLATTER_DATA", raising=False)
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    assert data_root() == tmp_path / "home" / ".local" / "share" / "flatter"
-    monkeypatch.setenv("XDG_DATA_HOME", "relative")
-    assert data_root() == tmp_path / "home" / ".local" / "share" / "flatter"
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    assert data_root() == tmp_path / "xdg" / "flatter"
-    monkeypatch.setenv("FLATTER_DATA", "")
-    assert data_root() == tmp_path / "xdg" / "flatter"
-    monkeypatch.setenv("FLATTER_DATA", "~/mine")
-    assert data_root() == tmp_path / "home" / "mine"
+    for share, expected in (("relative", "home/.local/share"), (str(tmp_path / "xdg"), "xdg")):
+        monkeypatch.setenv("XDG_DATA_HOME", share)
+        assert data_root() == tmp_path / expected / "flatter"
+    for given, expected in (("", "xdg/flatter"), ("~/mine", "home/mine")):
+        monkeypatch.setenv("FLATTER_DATA", given)
+        assert data_root() == tmp_path / expected
     monkeypatch.chdir(tmp_path)
     assert data_root("here") == tmp_path / "here"
 

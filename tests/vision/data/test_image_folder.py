@@ -34,20 +34,6 @@ def write(folder: Path, ending: str = ".png") -> Path:
     return folder
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
-
-
-def test_every_image_is_where_it_belongs(root: Path) -> None:
-    arrays = PNG.read(write(root))
-    for part, pixels, labels in (
-        ("train", arrays.train_images, arrays.train_labels),
-        ("test", arrays.test_images, arrays.test_labels),
-    ):
-        np.testing.assert_array_equal(pixels, np.concatenate([PIXELS[part, c] for c in CLASSES]))
-        assert [*labels] == [k for k, c in enumerate(CLASSES) for _ in PIXELS[part, c]]
-    assert arrays.train_images.flags.writeable
-
-
 @pytest.mark.parametrize(("layout", "ending"), [(PNG, ".png"), (JPEG, ".jpg"), (JPEG, ".JPEG")])
 def test_torchvision_reads_the_same(root: Path, layout: ImageFolder, ending: str) -> None:
     from torchvision import datasets
@@ -61,6 +47,10 @@ def test_torchvision_reads_the_same(root: Path, layout: ImageFolder, ending: str
         assert tuple(theirs.classes) == layout.classes
         np.testing.assert_array_equal(pixels, [np.asarray(image) for image, _ in theirs])
         np.testing.assert_array_equal(labels, theirs.targets)
+        if layout is PNG:
+            own = [PIXELS[part, name] for name in CLASSES]
+            np.testing.assert_array_equal(pixels, np.concatenate(own))
+    assert arrays.train_images.flags.writeable
 
 
 def test_what_systems_leave_is_passed_over(root: Path) -> None:
@@ -85,9 +75,6 @@ def test_a_copy_of_cifar_says_whether_it_is_lossy(root: Path, ending: str, label
     assert load(replace(cifar, places=tuple(places)), root).source == label
 
 
-# --- what can be wrong ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("made", [[], ["train/dragon"], ["train/bear", "test/bear"]])
 def test_no_image_of_this_format_is_no_copy(root: Path, made: list[str], fault) -> None:
     for name in made:
@@ -98,37 +85,25 @@ def test_no_image_of_this_format_is_no_copy(root: Path, made: list[str], fault) 
 
 
 @pytest.mark.parametrize(
-    ("gone", "wanted"),
-    [("train", 3), ("test", 2), ("train/bear", 3), ("test/bear", 2), ("test/bear/0001.png", 2)],
+    ("place", "left", "wanted"), [("train/bear", 0, 3), ("test/bear", 1, 2), ("train/bear", 4, 3)]
 )
-def test_images_are_missing(root: Path, gone: str, wanted: int, fault) -> None:
-    path = write(root) / gone
-    left = 1 if path.is_file() else 0
-    path.unlink() if path.is_file() else shutil.rmtree(path)
-    part, name = ([*gone.split("/"), "apple"])[:2]
-    says = f"{root / part / name} holds {left} PNG images, not {wanted}; unpack it anew"
-    assert says in fault(PNG)
-
-
-def test_an_image_too_many(root: Path, fault) -> None:
-    write(root)
-    shutil.copy(root / "train/bear/0000.png", root / "train/bear/0000 (copy).png")
-    assert f"{root / 'train' / 'bear'} holds 4 PNG images, not 3" in fault(PNG)
-
-
-def test_a_folder_that_cannot_be_looked_into(root: Path, fault) -> None:
-    place = write(root) / "test" / "chair"
-    shutil.rmtree(place)
-    place.symlink_to(place)
-    assert f"{place} cannot be read: Too many levels of symbolic links" in fault(PNG)
+def test_images_are_missing_or_too_many(
+    root: Path, place: str, left: int, wanted: int, fault
+) -> None:
+    folder = write(root) / place
+    if left > wanted:
+        shutil.copy(folder / "0000.png", folder / "0000 (copy).png")
+    elif left:
+        (folder / "0001.png").unlink()
+    else:
+        shutil.rmtree(folder)
+    assert f"{folder} holds {left} PNG images, not {wanted}; unpack it anew" in fault(PNG)
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda content: content[: len(content) // 2],
-    "head": lambda content: content[:20],
     "empty": lambda content: b"",
     "rubbish": lambda content: b"rubbish",
-    "zeros": lambda content: bytes(len(content)),
     "altered": lambda content: content[:41] + bytes(20) + content[61:],
 }
 
@@ -149,27 +124,16 @@ def test_a_damaged_file(root: Path, layout: ImageFolder, ending: str, damage: st
 
 
 @pytest.mark.parametrize(
-    ("image", "says"),
+    ("mode", "size", "kind", "says"),
     [
-        (Image.new("RGB", (5, 4)), "5 x 4 RGB, not 4 x 4 RGB"),
-        (Image.new("L", (4, 4)), "4 x 4 L, not 4 x 4 RGB"),
-        (Image.new("RGBA", (4, 4)), "4 x 4 RGBA, not 4 x 4 RGB"),
+        ("RGB", (5, 4), "PNG", "is another image: 5 x 4 RGB, not 4 x 4 RGB"),
+        ("L", (4, 4), "PNG", "is another image: 4 x 4 L, not 4 x 4 RGB"),
+        ("RGB", (4, 4), "JPEG", "cannot be decoded: damaged, or no PNG"),
     ],
 )
-def test_another_image(root: Path, image: Image.Image, says: str, fault) -> None:
+def test_another_image(
+    root: Path, mode: str, size: tuple[int, int], kind: str, says: str, fault
+) -> None:
     path = write(root) / "test" / "chair" / "0001.png"
-    image.save(path)
-    assert f"{path} is another image: {says}" in fault(PNG)
-
-
-def test_a_jpeg_under_the_name_of_a_png(root: Path, fault) -> None:
-    path = write(root) / "train" / "apple" / "0002.png"
-    Image.new("RGB", (SIDE, SIDE)).save(path, format="JPEG")
-    assert f"{path} cannot be decoded: damaged, or no PNG; unpack it anew" in fault(PNG)
-
-
-def test_a_folder_named_like_an_image(root: Path, fault) -> None:
-    path = write(root) / "train" / "bear" / "0000.png"
-    path.unlink()
-    path.mkdir()
-    assert f"{path} cannot be decoded: Is a directory; unpack it anew" in fault(PNG)
+    Image.new(mode, size).save(path, format=kind)
+    assert f"{path} {says}; unpack it anew" in fault(PNG)

@@ -1,0 +1,82 @@
+r"""The loss of many MLPs and its gradient, written out: a layer of all runs is one batched product.
+
+With :math:`a_0 = x`, :math:`a_l = \tanh(W_l a_{l-1} + b_l)` below the last layer L, which is affine, and the loss
+:math:`\frac{1}{2B} \sum_i |f_i - y_i|^2` of B inputs,
+
+.. math:: \delta_L = \frac{f - y}{B}, \qquad \delta_{l-1} = (\delta_l W_l) \odot (1 - a_{l-1}^2), \qquad
+    \nabla_{W_l} = \delta_l^\top a_{l-1}, \qquad \nabla_{b_l} = \sum_i \delta_{l,i}.
+
+`torch.func` computes the same of any network, in more time: it makes memory for every layer anew in every step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flatter_lib.vision.networks import MLP
+
+
+def is_chain(network: nn.Module) -> bool:
+    """Whether a network is an MLP with tanh between its layers, which `Chain` can do."""
+    return isinstance(network, MLP) and all(type(m) is nn.Tanh for m in [*network][1::2])
+
+
+class Chain:
+    """Loss and gradient of R networks in buffers made once, which the next call fills again.
+
+    Args:
+        network: an MLP for which `is_chain` holds.
+        runs: R.
+        batch: B, inputs of each run in a call.
+        like: a tensor of the weights' dtype and device.
+
+    Examples:
+        >>> network = MLP(2, 3, 1, 2, generator=torch.Generator().manual_seed(0))
+        >>> chain = Chain(network, runs=4, batch=5, like=torch.ones(1, dtype=torch.float64))
+        >>> at = torch.zeros(4, 13, dtype=torch.float64)
+        >>> gradient, loss = chain(at, at.new_ones(4, 5, 2), at.new_ones(4, 5, 1))
+        >>> loss.tolist(), gradient[0].nonzero().tolist()
+        ([0.5, 0.5, 0.5, 0.5], [[12]])
+    """
+
+    def __init__(self, network: nn.Module, runs: int, batch: int, like: Tensor) -> None:
+        weights = [p.shape for name, p in network.named_parameters() if name.endswith("weight")]
+        sizes = [size for after, before in weights for size in (after * before, after)]
+        self._gradient = like.new_empty(runs, sum(sizes))
+        self._split, self._shapes = sizes, [(runs, *shape) for shape in weights]
+        # Products into a view of all gradients would go matrix by matrix.
+        self._products = [like.new_empty(shape) for shape in self._shapes]
+        self._signals, self._deltas = (
+            [like.new_empty(runs, batch, after) for after, _ in weights] for _ in range(2)
+        )
+        self._squares, self._loss = torch.empty_like(self._signals[-1]), like.new_empty(runs)
+
+    def __call__(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients, (R, P), and losses, (R,).
+
+        Args:
+            weights: (R, P).
+            inputs: (R, B, components), or (B, components) for all runs.
+            targets: (R, B, outputs), or (B, outputs).
+        """
+        own, into = (torch.split(t, self._split, 1) for t in (weights, self._gradient))
+        W = [part.view(shape) for part, shape in zip(own[::2], self._shapes, strict=True)]
+        x = inputs.expand(len(weights), *inputs.shape[-2:])
+        entering = [x, *self._signals[:-1]]
+        for a, matrix, bias, f in zip(entering, W, own[1::2], self._signals, strict=True):
+            torch.baddbmm(bias.unsqueeze(1), a, matrix.mT, out=f)
+            if f is not self._signals[-1]:
+                f.tanh_()
+        delta = torch.sub(self._signals[-1], targets, out=self._deltas[-1])
+        torch.mul(delta, delta, out=self._squares)
+        torch.sum(self._squares, (1, 2), out=self._loss).mul_(0.5 / x.shape[1])
+        delta.mul_(1 / x.shape[1])
+        for l in reversed(range(len(W))):
+            delta, a = self._deltas[l], entering[l]
+            torch.sum(delta, 1, out=into[2 * l + 1])
+            into[2 * l].view(W[l].shape).copy_(torch.bmm(delta.mT, a, out=self._products[l]))
+            if l:
+                before = torch.bmm(delta, W[l], out=self._deltas[l - 1])
+                torch.ops.aten.tanh_backward.grad_input(before, a, grad_input=before)
+        return self._gradient, self._loss
