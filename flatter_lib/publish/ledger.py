@@ -56,8 +56,9 @@ class Change:
 class Claim:
     """One claim: what is said and where, what is measured, and what the claim allows that number to be.
 
-    ``universal``, ``reading`` and ``misprint`` are those of :func:`flatter_lib.claims.verdict`. A ``check`` is a claim
-    about the book's own instruments, and ``repeats`` names a row with the same number, or of the same statement.
+    ``universal``, ``reading`` and ``misprint`` are those of :func:`flatter_lib.claims.verdict`. A ``check`` is about
+    the book's own instruments, or could hardly come out otherwise; ``repeats`` names a row with the same number, or of
+    the same statement.
     ``since`` is the commit that first wrote the band, ``before_records`` whether that was before what it judges was
     measured, and ``changed`` what became of the band since.
     """
@@ -98,7 +99,7 @@ class Row:
 class Entry:
     """A line of the ledger: a claim, its row if it was tested, and the verdict computed from the two.
 
-    Not counted is a check of the book's own instruments, and a row with the verdict of the one that it repeats.
+    Not counted is a check, and a row with the verdict of the one that it repeats.
     """
 
     claim: Claim

@@ -28,7 +28,7 @@ def test_only_what_counts_is_counted() -> None:
     ]
     assert [" ".join(badge) for badge in badges] == ["1 held where tried", "1 misprint"]
     (said,) = texts(ledger_table.uncounted(entries))
-    assert "1 checks of the book's own instruments" in said
+    assert "1 checks, which come last" in said
     assert "1 rows that come to the verdict of another row" in said
     assert ledger_table.uncounted(entries[:1]) == []
 

@@ -31,7 +31,7 @@ OURS = "this book"
 #: What it names instead of a paper for claims of later papers of which the book knows the abstracts.
 LATER = "later work"
 TITLES = {OURS: "Hypotheses of this book", LATER: "Later claims on the same questions"}
-CHECKS = "Checks of the book's own instruments"
+CHECKS = "Checks, and what could hardly have come out otherwise"
 #: Scales that are profiles; others are said as they are.
 PROFILES = ("smoke", "laptop", "paper")
 
@@ -246,7 +246,7 @@ def uncounted(entries: list[ledger.Entry]) -> list[nodes.Node]:
     same = sum(not entry.counted for entry in entries) - checks
     if not checks + same:
         return []
-    said = f"Not counted: {checks} checks of the book's own instruments, which come last, and {same} rows that "
+    said = f"Not counted: {checks} checks, which come last, and {same} rows that "
     return [
         text(
             said + "come to the verdict of another row with the same number or statement.",
