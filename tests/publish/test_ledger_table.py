@@ -47,7 +47,7 @@ def claim(changes: int = 0, before: bool | None = None, since: str = "5ff200d") 
 
 def test_the_history_of_a_band_folds_out() -> None:
     found = ledger_table.history(claim(changes=1, before=False))
-    summary = "The band, not written before its records, changed once"
+    summary = "The band: not written before its records, changed once"
     assert texts(found) == [
         f'<details class="band"><summary>{summary}</summary>',
         "First in commit 5ff200d.",
@@ -60,8 +60,10 @@ def test_the_head_of_a_history_says_what_is_known() -> None:
     def head(claim: Claim) -> str:
         return ledger_table.history(claim)[0].astext()
 
-    assert "<summary>The band, written before its records</summary>" in head(claim(before=True))
-    assert "<summary>The band, changed 2 times</summary>" in head(claim(changes=2))
+    assert "<summary>The band: first written before its records</summary>" in head(
+        claim(before=True)
+    )
+    assert "<summary>The band: changed 2 times</summary>" in head(claim(changes=2))
     assert "<summary>The band</summary>" in head(claim())
     assert ledger_table.history(claim(since="")) == []
 

@@ -222,9 +222,10 @@ def history(claim: ledger.Claim) -> list[nodes.Node]:
     """When a claim's band was written, before the records it judges or not, and what became of it; folded."""
     if not claim.since and not claim.changed:
         return []
-    when = {True: "written before its records", False: "not written before its records", None: ""}
+    when = {True: "first written before its records", False: "not written before its records"}
     times = ["", "changed once", f"changed {len(claim.changed)} times"][min(len(claim.changed), 2)]
-    summary = ", ".join(filter(None, ("The band", when[claim.before_records], times)))
+    summary = ", ".join(filter(None, (when.get(claim.before_records, ""), times)))
+    summary = f"The band: {summary}" if summary else "The band"
     first = [text(f"First in commit {claim.since}.")] if claim.since else []
     changes = [
         text(f"It was {allowed(change.was)} (as in commit {change.commit}). {change.because}")
