@@ -21,7 +21,7 @@ from flatter_lib.values import Estimate, Value, number_of, written
 
 REQUIRED = ("id", "paper", "place", "statement")
 #: What is a text wherever it is given.
-TEXTS = (*REQUIRED, "measured", "caveat", "untested", "reading", "repeats", "since")
+TEXTS = (*REQUIRED, "measured", "caveat", "untested", "reading", "repeats", "since", "formerly")
 #: What is true or false.
 FLAGS = ("universal", "misprint", "check", "before_records")
 KEYS = (*TEXTS, *FLAGS, "expect", "changed")
@@ -59,8 +59,8 @@ class Claim:
     ``universal``, ``reading`` and ``misprint`` are those of :func:`flatter_lib.claims.verdict`. A ``check`` is about
     the book's own instruments, or could hardly come out otherwise; ``repeats`` names a row with the same number, or of
     the same statement.
-    ``since`` is the commit that first wrote the band, ``before_records`` whether that was before what it judges was
-    measured, and ``changed`` what became of the band since.
+    ``since`` is the commit that first wrote the band (for a claim that was ``formerly`` called otherwise, if it was),
+    ``before_records`` whether that was before what it judges was measured, and ``changed`` what became of it since.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Claim:
     check: bool = False
     repeats: str = ""
     since: str = ""
+    formerly: str = ""
     before_records: bool | None = None
     changed: tuple[Change, ...] = ()
     file: str = ""

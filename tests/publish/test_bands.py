@@ -61,8 +61,9 @@ class History:
         return found
 
     def at(self, commit: str, claim: Claim) -> dict[str, Any] | None:
-        """A claim's band at a commit; its own file goes before another one."""
-        here = self.bands(commit).get(claim.id, {})
+        """A claim's band at a commit, also by its former name; its own file goes before another one."""
+        bands = self.bands(commit)
+        here = bands.get(claim.id) or bands.get(claim.formerly, {})
         return here.get(claim.file) or next(iter(here.values()), None)
 
     def past(self, claim: Claim) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -237,6 +238,18 @@ def test_a_claim_that_was_away_or_in_another_file_is_the_same(
     commit(file="other.yml", expect=NEW)
     (problem,) = found(project)
     assert problem.startswith(f"other.yml: toy: the bands that it had are [{OLD}]")
+
+
+def test_a_claim_that_was_called_otherwise_is_the_same(project: Project, commit: Commit) -> None:
+    first = commit(id="fool", expect=OLD)
+    write(project, expect=NEW, since=first)
+    (problem,) = found(project)
+    assert problem == f"toy.yml: toy: commit {first} did not have its first band, {NEW}"
+    write(project, expect=NEW, since=first, formerly="fool")
+    (problem,) = found(project)
+    assert problem.startswith(f"toy.yml: toy: the bands that it had are [{OLD}]")
+    write(project, expect=NEW, since=first, formerly="fool", changed=[entry(first, OLD)])
+    assert found(project) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from docutils import nodes
 
 from flatter_lib.publish.extension import ledger_table
@@ -46,10 +48,10 @@ def claim(changes: int = 0, before: bool | None = None, since: str = "5ff200d") 
 
 
 def test_the_history_of_a_band_folds_out() -> None:
-    found = ledger_table.history(claim(changes=1, before=False))
+    (found,) = ledger_table.history(claim(changes=1, before=False))
     summary = "The band: not written before its records, changed once"
-    assert texts(found) == [
-        f'<details class="band"><summary>{summary}</summary>',
+    assert texts(found.children) == [
+        f"<details><summary>{summary}</summary>",
         "First in commit 5ff200d.",
         "It was at most 0.01 (as in commit 5a7a987). No reason was written.",
         "</details>",
@@ -58,7 +60,7 @@ def test_the_history_of_a_band_folds_out() -> None:
 
 def test_the_head_of_a_history_says_what_is_known() -> None:
     def head(claim: Claim) -> str:
-        return ledger_table.history(claim)[0].astext()
+        return ledger_table.history(claim)[0].children[0].astext()
 
     assert "<summary>The band: first written before its records</summary>" in head(
         claim(before=True)
@@ -66,6 +68,12 @@ def test_the_head_of_a_history_says_what_is_known() -> None:
     assert "<summary>The band: changed 2 times</summary>" in head(claim(changes=2))
     assert "<summary>The band</summary>" in head(claim())
     assert ledger_table.history(claim(since="")) == []
+
+
+def test_a_history_says_a_former_name() -> None:
+    (found,) = ledger_table.history(replace(claim(), formerly="flip"))
+    (_, first, _) = found.children
+    assert first.astext() == "First in commit 5ff200d, for a claim called flip."
 
 
 def test_a_row_is_linked_to_by_its_name() -> None:

@@ -222,23 +222,23 @@ def history(claim: ledger.Claim) -> list[nodes.Node]:
     """When a claim's band was written, before the records it judges or not, and what became of it; folded."""
     if not claim.since and not claim.changed:
         return []
-    when = {True: "first written before its records", False: "not written before its records"}
+    when = {
+        True: "first written before its records",
+        False: "not written before its records",
+        None: "",
+    }
     times = ["", "changed once", f"changed {len(claim.changed)} times"][min(len(claim.changed), 2)]
-    summary = ", ".join(filter(None, (when.get(claim.before_records, ""), times)))
+    summary = ", ".join(filter(None, (when[claim.before_records], times)))
     summary = f"The band: {summary}" if summary else "The band"
-    first = [text(f"First in commit {claim.since}.")] if claim.since else []
+    called = f", for a claim called {claim.formerly}" if claim.formerly else ""
+    first = [text(f"First in commit {claim.since}{called}.")] if claim.since else []
     changes = [
         text(f"It was {allowed(change.was)} (as in commit {change.commit}). {change.because}")
         for change in claim.changed
     ]
-    fold = f'<details class="band"><summary>{html.escape(summary)}</summary>'
-    unfold = "</details>"
-    return [
-        nodes.raw("", fold, format="html"),
-        *first,
-        *changes,
-        nodes.raw("", unfold, format="html"),
-    ]
+    fold = f"<details><summary>{html.escape(summary)}</summary>"
+    folded = nodes.raw("", fold, format="html"), nodes.raw("", "</details>", format="html")
+    return [nodes.container("", folded[0], *first, *changes, folded[1], classes=["band"])]
 
 
 def uncounted(entries: list[ledger.Entry]) -> list[nodes.Node]:
