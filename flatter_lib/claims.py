@@ -91,10 +91,13 @@ def _plain(name: str, said: Any) -> str | int | float | None:
 
 REPRODUCED = "reproduced"
 CAVEAT = "reproduced with a caveat"
-CONTRADICTED = "contradicted"
+HELD = "held where tried"
 UNDECIDED = "undecided"
+CONTRADICTED = "contradicted"
+READING = "contradicted under our reading"
+MISPRINT = "misprint"
 UNTESTED = "not tested here"
-VERDICTS = (REPRODUCED, CAVEAT, CONTRADICTED, UNDECIDED, UNTESTED)
+VERDICTS = (REPRODUCED, CAVEAT, HELD, UNDECIDED, CONTRADICTED, READING, MISPRINT, UNTESTED)
 
 
 def band(expect: Mapping[str, Any]) -> tuple[float, float]:
@@ -142,6 +145,10 @@ def verdict(
     low: float | None = None,
     high: float | None = None,
     caveat: str = "",
+    *,
+    universal: bool = False,
+    reading: str = "",
+    misprint: bool = False,
 ) -> str:
     """What a measurement says of a claim.
 
@@ -154,6 +161,13 @@ def verdict(
         low: lower end of its interval.
         high: upper end.
         caveat: what a reader must know beside a claim that held.
+        universal: whether the claim is about all cases. One of them can contradict it; no number of them reproduces
+            it, and inside the band it has *held where tried*.
+        reading: what the paper leaves open and how it is read here; outside the band that reading is contradicted.
+        misprint: whether what fails outside the band is the print, and not what was meant.
+
+    Raises:
+        ValueError: if ``expect`` is no band, or a failure would be both a reading's and a misprint.
 
     Examples:
         >>> verdict({"equals": 0.667, "tolerance": 0.05}, 0.65, 0.64, 0.66)
@@ -162,11 +176,19 @@ def verdict(
         'contradicted'
         >>> verdict({"at_most": 0.0}, 0.1, -0.1, 0.3)
         'undecided'
+        >>> verdict({"at_least": 1.0}, 1.2, universal=True)
+        'held where tried'
+        >>> verdict({"at_least": 1.0}, 0.8, reading="the time is that of first passage")
+        'contradicted under our reading'
     """
+    if reading and misprint:
+        raise ValueError(
+            "reading, misprint: at most one of the two, since a misprint leaves nothing open"
+        )
     least, most = band(expect)
     low, high = (value if low is None else low), (value if high is None else high)
     if high < least or low > most:
-        return CONTRADICTED
+        return MISPRINT if misprint else READING if reading else CONTRADICTED
     if least <= low and high <= most:
-        return CAVEAT if caveat else REPRODUCED
+        return HELD if universal else CAVEAT if caveat else REPRODUCED
     return UNDECIDED

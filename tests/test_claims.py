@@ -176,7 +176,54 @@ def test_a_caveat_counts_only_for_what_held() -> None:
     assert verdict(BETWEEN, 1.0, 0.9, 1.1, "but") == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "said"),
+    [
+        (0.5, {"universal": True}, "held where tried"),
+        (0.5, {"universal": True, "caveat": "but"}, "held where tried"),
+        (2.0, {"universal": True}, "contradicted"),
+        (0.5, {"reading": "as we read it"}, "reproduced"),
+        (0.5, {"reading": "as we read it", "caveat": "but"}, "reproduced with a caveat"),
+        (2.0, {"reading": "as we read it"}, "contradicted under our reading"),
+        (2.0, {"reading": "as we read it", "universal": True}, "contradicted under our reading"),
+        (0.5, {"misprint": True}, "reproduced"),
+        (2.0, {"misprint": True}, "misprint"),
+        (2.0, {"misprint": True, "universal": True}, "misprint"),
+    ],
+)
+def test_a_verdict_of_another_kind(value: float, kind: dict[str, Any], said: str) -> None:
+    assert verdict(BETWEEN, value, **kind) == said
+
+
+@pytest.mark.parametrize("kind", [{"universal": True}, {"reading": "ours"}, {"misprint": True}])
+def test_what_cannot_be_told_is_undecided_whatever_the_claim(kind: dict[str, Any]) -> None:
+    assert verdict(BETWEEN, 1.0, 0.9, 1.1, **kind) == "undecided"
+
+
+def test_a_misprint_leaves_nothing_to_read() -> None:
+    with pytest.raises(ValueError, match="reading, misprint: at most one of the two"):
+        verdict(BETWEEN, 0.5, reading="ours", misprint=True)
+
+
 numbers = st.integers(-6, 6).map(float)
+
+
+@given(
+    three=st.tuples(numbers, numbers, numbers).map(sorted),
+    universal=st.booleans(),
+    reading=st.sampled_from(["", "ours"]),
+    caveat=st.sampled_from(["", "but"]),
+)
+def test_the_kind_of_a_claim_changes_the_word_and_not_the_side(
+    three: list[float], universal: bool, reading: str, caveat: str
+) -> None:
+    low, value, high = three
+    plain = verdict(BETWEEN, value, low, high)
+    said = verdict(BETWEEN, value, low, high, caveat, universal=universal, reading=reading)
+    assert said in claims.VERDICTS
+    assert (said == "undecided") == (plain == "undecided")
+    assert said.startswith("contradicted") == (plain == "contradicted")
+    assert not (universal and said.startswith("reproduced"))
 
 
 @given(

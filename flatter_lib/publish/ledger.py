@@ -6,8 +6,9 @@ changes the ledger, and re-executing the chapter holds every row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from flatter_lib.publish.project import BookError, Chapter, Project
 from flatter_lib.values import Estimate, Value, number_of, written
 
 REQUIRED = ("id", "paper", "place", "statement")
-OPTIONAL = ("measured", "expect", "caveat", "untested")
+#: What is a text wherever it is given.
+TEXTS = (*REQUIRED, "measured", "caveat", "untested", "reading", "repeats", "since", "formerly")
+#: What is true or false.
+FLAGS = ("universal", "misprint", "check", "before_records")
+KEYS = (*TEXTS, *FLAGS, "expect", "changed")
+COMMIT = re.compile("[0-9a-f]{7,40}")
 #: How a claim's ``expect`` is written.
 BANDS = "{equals: x, tolerance: t}, {at_most: x}, {at_least: x} or {between: [a, b]}"
 #: Any of these in a row's ``where`` says how large the sample was.
@@ -38,8 +44,24 @@ SAMPLE_SIZES = (
 
 
 @dataclass(frozen=True)
+class Change:
+    """A change of a band: a commit that still had the old one, what that was, and why it was changed."""
+
+    commit: str
+    was: dict[str, Any]
+    because: str
+
+
+@dataclass(frozen=True)
 class Claim:
-    """One claim: what is said and where, what is measured, and what the claim allows that number to be."""
+    """One claim: what is said and where, what is measured, and what the claim allows that number to be.
+
+    ``universal``, ``reading`` and ``misprint`` are those of :func:`flatter_lib.claims.verdict`. A ``check`` is about
+    the book's own instruments, or could hardly come out otherwise; ``repeats`` names a row with the same number, or of
+    the same statement.
+    ``since`` is the commit that first wrote the band (for a claim that was ``formerly`` called otherwise, if it was),
+    ``before_records`` whether that was before what it judges was measured, and ``changed`` what became of it since.
+    """
 
     id: str
     paper: str
@@ -49,6 +71,15 @@ class Claim:
     expect: dict[str, Any] | None = None
     caveat: str = ""
     untested: str = ""
+    reading: str = ""
+    universal: bool = False
+    misprint: bool = False
+    check: bool = False
+    repeats: str = ""
+    since: str = ""
+    formerly: str = ""
+    before_records: bool | None = None
+    changed: tuple[Change, ...] = ()
     file: str = ""
 
 
@@ -67,11 +98,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the ledger: a claim, its row if it was tested, and the verdict computed from the two."""
+    """A line of the ledger: a claim, its row if it was tested, and the verdict computed from the two.
+
+    Not counted is a check, and a row with the verdict of the one that it repeats.
+    """
 
     claim: Claim
     row: Row | None
     verdict: str
+    counted: bool = True
 
 
 def claims(project: Project) -> list[Claim]:
@@ -105,7 +140,13 @@ def entries(project: Project) -> list[Entry]:
         BookError: if a claims file is malformed or a twin is damaged.
     """
     recorded = {row.claim: row for row in rows(project)}
-    return [_entry(claim, recorded.get(claim.id)) for claim in claims(project)]
+    found = [_entry(claim, recorded.get(claim.id)) for claim in claims(project)]
+    verdict_of = {entry.claim.id: entry.verdict for entry in found}
+    return [replace(e, counted=_counts(e, verdict_of)) for e in found]
+
+
+def _counts(entry: Entry, verdict_of: dict[str, str]) -> bool:
+    return not entry.claim.check and verdict_of.get(entry.claim.repeats) != entry.verdict
 
 
 def verdicts(project: Project) -> Callable[[Value], str]:
@@ -158,7 +199,25 @@ def problems(project: Project) -> list[str]:
         if len(here) > 1:
             times = f"{len(here)} times, in {', '.join(here)}"
             found.append(f"claim {name} is recorded {times}: keep one")
-    return found
+    return [*found, *_repetitions(by_id, recorded)]
+
+
+def _repetitions(by_id: dict[str, Claim], recorded: list[Row]) -> Iterator[str]:
+    """Rows that repeat another one without saying so, or say so of a row that is not there."""
+    for claim in by_id.values():
+        other = by_id.get(claim.repeats)
+        if claim.repeats and (other is None or other.repeats or other is claim):
+            why = "repeats another one" if other else "is not in the ledger"
+            yield f"{claim.file}: claim {claim.id} repeats {claim.repeats}, which {why}: name a row that stands alone"
+    first: dict[tuple[Any, ...], str] = {}
+    for row in recorded:
+        if row.low is None or row.claim not in by_id:
+            continue
+        other_id = first.setdefault((row.chapter, row.value, row.low, row.high), row.claim)
+        said = {by_id[row.claim].repeats or row.claim, by_id[other_id].repeats or other_id}
+        if len(said) > 1:
+            cure = f"say so with `repeats: {other_id}`, or drop it"
+            yield f"{by_id[row.claim].file}: claim {row.claim} has the same number as {other_id}: {cure}"
 
 
 def _row_problems(row: Row, claim: Claim | None) -> Iterator[str]:
@@ -178,7 +237,17 @@ def _row_problems(row: Row, claim: Claim | None) -> Iterator[str]:
 def _entry(claim: Claim, row: Row | None) -> Entry:
     if row is None or claim.expect is None:
         return Entry(claim, None, UNTESTED)
-    return Entry(claim, row, verdict(claim.expect, row.value, row.low, row.high, claim.caveat))
+    said = verdict(
+        claim.expect,
+        row.value,
+        row.low,
+        row.high,
+        claim.caveat,
+        universal=claim.universal,
+        reading=claim.reading,
+        misprint=claim.misprint,
+    )
+    return Entry(claim, row, said)
 
 
 def _claims(path: Path) -> Iterator[Claim]:
@@ -193,27 +262,54 @@ def _claims(path: Path) -> Iterator[Claim]:
     for item in content if isinstance(content, list) else [content] if content else []:
         if not isinstance(item, dict):
             raise BookError(f"{path.name}: every item is a claim with {', '.join(REQUIRED)}")
-        name = item.get("id", "without an id")
-        missing = [key for key in REQUIRED if not item.get(key)]
-        unknown = sorted(map(str, set(item) - {*REQUIRED, *OPTIONAL}))
-        if missing or unknown:
-            what = f"lacks {', '.join(missing)}" if missing else f"has an unknown key {unknown[0]}"
-            raise BookError(f"{path.name}: claim {name} {what}")
-        for key in ({*REQUIRED, *OPTIONAL} - {"expect"}) & set(item):
-            if not isinstance(item[key], str):
-                raise BookError(f"{path.name}: claim {name}: {key} must be a text")
-        tested = bool(item.get("expect")) and bool(item.get("measured"))
-        if bool(item.get("untested")) == tested:
-            raise BookError(
-                f"{path.name}: claim {name} needs either `expect:` and `measured:`, or `untested:`"
-            )
-        if item.get("expect"):
-            try:
-                band(dict(item["expect"]))
-            except (ValueError, TypeError):
-                what = f"claim {name}: expect: {item['expect']} is no band: {BANDS}"
-                raise BookError(f"{path.name}: {what}, in finite numbers") from None
-        yield Claim(**item, file=path.name)
+        problem = next(_claim_problems(item), "")
+        if problem:
+            raise BookError(f"{path.name}: claim {item.get('id', 'without an id')}{problem}")
+        changed = tuple(Change(**change) for change in item.get("changed", ()))
+        yield Claim(**item | {"changed": changed, "file": path.name})
+
+
+def _claim_problems(item: dict[Any, Any]) -> Iterator[str]:
+    """What is wrong with a claim as it is written; each goes on after the claim's name."""
+    missing = [key for key in REQUIRED if not item.get(key)]
+    unknown = sorted(map(str, set(item) - set(KEYS)))
+    if missing:
+        yield f" lacks {', '.join(missing)}"
+    if unknown:
+        yield f" has an unknown key {unknown[0]}"
+    for key, kind, name in [(k, str, "a text") for k in TEXTS] + [
+        (k, bool, "true or false") for k in FLAGS
+    ]:
+        if key in item and not isinstance(item[key], kind):
+            yield f": {key} must be {name}"
+    tested = bool(item.get("expect")) and bool(item.get("measured"))
+    if bool(item.get("untested")) == tested:
+        yield " needs either `expect:` and `measured:`, or `untested:`"
+    if item.get("expect"):
+        yield from _band_problems("expect", item["expect"])
+    if item.get("reading") and item.get("misprint"):
+        yield " has both `reading:` and `misprint:`: keep one"
+    if "since" in item and not COMMIT.fullmatch(item["since"]):
+        yield f": since: {item['since']} is no commit: seven or more hexadecimal digits"
+    yield from _change_problems(item.get("changed", []))
+
+
+def _change_problems(changed: Any) -> Iterator[str]:
+    keys = {"commit", "was", "because"}
+    for change in changed if isinstance(changed, list) else [changed]:
+        if not isinstance(change, dict) or set(change) != keys or not change["because"]:
+            yield ": changed is a list of changes, each with commit, was and because"
+        elif not isinstance(change["commit"], str) or not COMMIT.fullmatch(change["commit"]):
+            yield f": changed: {change['commit']} is no commit: seven or more hexadecimal digits, in quotes"
+        else:
+            yield from _band_problems("changed: was", change["was"])
+
+
+def _band_problems(key: str, expect: Any) -> Iterator[str]:
+    try:
+        band(dict(expect))
+    except (ValueError, TypeError):
+        yield f": {key}: {expect} is no band: {BANDS}, in finite numbers"
 
 
 def _row(chapter: str, value: Value) -> Row:

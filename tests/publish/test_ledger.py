@@ -24,6 +24,7 @@ CLAIM: dict[str, Any] = {
     "measured": "one",
     "expect": {"equals": 1.0, "tolerance": 0.5},
 }
+CHANGE: dict[str, Any] = {"commit": "0123abc", "was": {"at_most": 2}, "because": "It was too wide."}
 
 
 @pytest.fixture
@@ -93,6 +94,93 @@ def test_a_caveat_shows_in_the_verdict(
     assert verdicts(project) == ["reproduced with a caveat"]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "said"),
+    [
+        (1.0, {"universal": True}, "held where tried"),
+        (9.0, {"universal": True}, "contradicted"),
+        (9.0, {"reading": "as we read it"}, "contradicted under our reading"),
+        (9.0, {"misprint": True}, "misprint"),
+        (1.0, {"reading": "as we read it", "check": True}, "reproduced"),
+    ],
+)
+def test_the_kind_of_a_claim_shows_in_the_verdict(
+    project: Project,
+    state: Callable[..., None],
+    record: Callable[..., None],
+    value: float,
+    kind: dict[str, Any],
+    said: str,
+) -> None:
+    state(kind)
+    record({"value": value})
+    assert verdicts(project) == [said]
+    assert ledger.verdicts(project)(value_of("toy", value, {})) == said
+    assert ledger.entries(project)[0].counted == ("check" not in kind)
+
+
+def test_the_history_of_a_band_is_read(project: Project, state: Callable[..., None]) -> None:
+    state({"since": "5ff200d", "before_records": False, "changed": [CHANGE]})
+    (claim,) = ledger.claims(project)
+    assert (claim.since, claim.before_records) == ("5ff200d", False)
+    assert claim.changed == (ledger.Change("0123abc", {"at_most": 2}, "It was too wide."),)
+
+
+@pytest.mark.parametrize(
+    ("second", "counted"),
+    [
+        ({}, [True, True]),
+        ({"repeats": "toy"}, [True, False]),
+        ({"repeats": "toy", "expect": {"at_least": 3.0}}, [True, True]),  # it says something else
+        ({"check": True}, [True, False]),
+    ],
+)
+def test_what_is_counted(
+    project: Project,
+    state: Callable[..., None],
+    record: Callable[..., None],
+    second: dict[str, Any],
+    counted: list[bool],
+) -> None:
+    state({}, {"id": "again"} | second)
+    record({}, {"claim": "again"})
+    assert [entry.counted for entry in ledger.entries(project)] == counted
+
+
+SAME = "toy.yml: claim toy has the same number as again: say so with `repeats: again`, or drop it"
+GONE = "toy.yml: claim again repeats gone, which is not in the ledger: name a row that stands alone"
+CHAIN = [
+    "toy.yml: claim toy repeats again, which repeats another one: name a row that stands alone",
+    "toy.yml: claim again repeats toy, which repeats another one: name a row that stands alone",
+]
+INTERVAL = {"low": 0.9, "high": 1.1, "where": {"scale": "laptop", "runs": 8}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "row", "problems"),
+    [
+        ({}, {}, {}, [SAME]),
+        ({}, {"repeats": "toy"}, {}, []),
+        ({}, {}, {"high": 1.2}, []),
+        ({}, {}, {"low": None}, []),  # exact numbers are the same by chance: 0, 1
+        ({}, {"repeats": "gone"}, {"high": 1.2}, [GONE]),
+        ({"repeats": "again"}, {"repeats": "toy"}, {"high": 1.2}, CHAIN),
+    ],
+)  # fmt: skip
+def test_a_number_is_not_judged_twice_in_silence(
+    project: Project,
+    state: Callable[..., None],
+    record: Callable[..., None],
+    first: dict[str, Any],
+    second: dict[str, Any],
+    row: dict[str, Any],
+    problems: list[str],
+) -> None:
+    state(first, {"id": "again"} | second)
+    record(INTERVAL, INTERVAL | {"claim": "again"} | row)
+    assert ledger.problems(project) == problems
+
+
 def test_a_claim_recorded_twice_is_a_problem(project: Project, record: Callable[..., None]) -> None:
     record({}, {})
     assert ledger.problems(project) == ["claim toy is recorded 2 times, in toy, toy: keep one"]
@@ -155,6 +243,20 @@ def test_claims_and_rows_are_one_to_one(
             "claim toy: untested must be a text",
         ),
         ({"expect": 0.5}, "claim toy: expect: 0.5 is no band: {equals: x, tolerance: t}, {at_most"),
+        ({"universal": "yes"}, "claim toy: universal must be true or false"),
+        ({"before_records": 1}, "claim toy: before_records must be true or false"),
+        ({"reading": True}, "claim toy: reading must be a text"),
+        ({"reading": "ours", "misprint": True}, "claim toy has both `reading:` and `misprint:`"),
+        ({"since": 1165543}, "claim toy: since must be a text"),
+        ({"since": "today"}, "claim toy: since: today is no commit: seven or more hex"),
+        (
+            {"changed": {"was": {"at_most": 1}}},
+            "claim toy: changed is a list of changes, each with",
+        ),
+        ({"changed": [CHANGE | {"because": ""}]}, "claim toy: changed is a list of changes, each"),
+        ({"changed": [CHANGE | {"why": "it"}]}, "claim toy: changed is a list of changes, each"),
+        ({"changed": [CHANGE | {"was": 1.0}]}, "claim toy: changed: was: 1.0 is no band: {equals"),
+        ({"changed": [CHANGE | {"commit": 1165543}]}, "claim toy: changed: 1165543 is no commit"),
     ],
 )
 def test_a_malformed_claim_is_named_with_its_file(

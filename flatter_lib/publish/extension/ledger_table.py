@@ -1,13 +1,15 @@
 """The ledger as pages show it: ``{ledger}``, the table of claims, and ``{verdict-counts}``, their number by verdict.
 
-Whatever keeps claims and recorded rows from being one to one becomes a warning of the page with ``{ledger}``.
+Whatever keeps claims and recorded rows from being one to one becomes a warning of the page with ``{ledger}``. There
+the claims of a paper stand in the paper's order, the central ones first; ``{coverage}`` goes through the papers' parts.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from flatter_lib.claims import VERDICTS
-from flatter_lib.publish import ledger
+from flatter_lib.publish import coverage, ledger
 from flatter_lib.publish.extension import claim_links
 from flatter_lib.publish.extension.markup import Cell, link, table, text
 from flatter_lib.publish.project import BookError, Project
@@ -26,18 +28,23 @@ from flatter_lib.publish.project import BookError, Project
 logger = logging.getLogger(__name__)
 #: What a claim names as its paper when it is a hypothesis of the book.
 OURS = "this book"
+#: What it names instead of a paper for claims of later papers of which the book knows the abstracts.
+LATER = "later work"
+TITLES = {OURS: "Hypotheses of this book", LATER: "Later claims on the same questions"}
+CHECKS = "Checks, and what could hardly have come out otherwise"
 #: Scales that are profiles; others are said as they are.
 PROFILES = ("smoke", "laptop", "paper")
 
 
 def setup(app: Sphinx) -> None:
-    """Register both directives."""
+    """Register the directives."""
     app.add_directive("ledger", LedgerDirective)
     app.add_directive("verdict-counts", VerdictCounts)
+    app.add_directive("coverage", CoverageDirective)
 
 
 class _FromLedger(SphinxDirective):
-    """What both directives share: the project, and the files on which the page depends."""
+    """What the directives share: the project, the files on which the page depends, titles, paragraphs of Markdown."""
 
     @property
     def project(self) -> Project:
@@ -51,10 +58,33 @@ class _FromLedger(SphinxDirective):
             (chapter.twin for chapter in chapters),
             # Files that are not there count as changed, so that claims added later are seen.
             (self.project.claims / f"{chapter.slug}.yml" for chapter in chapters),
+            (self.project.book / "coverage.yml",),
         )
         for path in behind:
             self.env.note_dependency(str(path))
         return ledger.entries(self.project)
+
+    def papers(self, entries: list[ledger.Entry]) -> list[coverage.Paper]:
+        """The papers' parts with their claims."""
+        return coverage.papers(self.project, [entry.claim for entry in entries])
+
+    def section(self, title: str, *content: nodes.Node) -> nodes.section:
+        """A section of the page, to which others can link."""
+        name = nodes.fully_normalize_name(title)
+        section = nodes.section("", nodes.title(text=title), *content, names=[name])
+        self.state.document.note_implicit_target(section, section)
+        return section
+
+    def title(self, paper: str) -> str:
+        """A paper's title, or what stands in its place."""
+        self.env.note_dependency(str(self.project.book / "references.bib"))
+        entry = self.env.get_domain("cite").bibdata.data.entries.get(paper)  # type: ignore[attr-defined]
+        return TITLES.get(paper) or (re.sub("[{}]", "", entry.fields["title"]) if entry else paper)
+
+    def paragraph(self, markdown: str, *before: nodes.Node) -> nodes.paragraph:
+        """A paragraph of Markdown, after some nodes."""
+        made, messages = self.parse_inline(" ".join(markdown.split()))
+        return nodes.paragraph("", "", *before, *made, *messages)
 
 
 class VerdictCounts(_FromLedger):
@@ -75,69 +105,160 @@ class LedgerDirective(_FromLedger):
         """Make the counts and one section a paper; whatever is wrong with the ledger becomes a warning."""
         try:
             entries = self.entries()
+            papers = self.papers(entries)
         except BookError as error:
             raise self.error(str(error)) from error
         for problem in ledger.problems(self.project):
             logger.warning(problem, location=self.get_location())
-        by_paper: dict[str, list[ledger.Entry]] = {}
+        # Papers in the order of their parts' list, then as the ledger first names them, the book's own claims last.
+        by_paper: dict[str, list[ledger.Entry]] = {paper.key: [] for paper in papers}
         for entry in entries:
-            by_paper.setdefault(entry.claim.paper, []).append(entry)
-        # Papers in the order in which the ledger first names them, the book's own hypotheses last.
-        order = sorted(by_paper, key=lambda paper: paper == OURS)
-        return [counts(entries), *(self._section(paper, by_paper[paper]) for paper in order)]
+            if not entry.claim.check:
+                by_paper.setdefault(entry.claim.paper, []).append(entry)
+        order = {name: place for paper in papers for name, place in paper.order().items()}
+        sections = [
+            self._section(
+                paper, sorted(by_paper[paper], key=lambda e: order.get(e.claim.id, len(order)))
+            )
+            for paper in sorted(by_paper, key=lambda paper: (paper == OURS, paper == LATER))
+            if by_paper[paper]
+        ]
+        checks = [entry for entry in entries if entry.claim.check]
+        sections += [self.section(CHECKS, self._table(checks))] if checks else []
+        return [counts(entries), *uncounted(entries), *sections]
 
     def _section(self, paper: str, entries: list[ledger.Entry]) -> nodes.section:
-        title, source = self._title(paper)
-        section = nodes.section(
-            "", nodes.title(text=title), names=[nodes.fully_normalize_name(title)]
-        )
-        self.state.document.note_implicit_target(section, section)
-        section += source
-        rows, ids = map(self._cells, entries), [f"ledger-{entry.claim.id}" for entry in entries]
-        header = ("Claim", "Measured", "Verdict")
-        section += table(header, list(rows), name="ledger", widths=[42, 38, 20], ids=ids)
-        return section
+        cited = [] if paper in TITLES else [self.paragraph(f"{{cite:t}}`{paper}`")]
+        return self.section(self.title(paper), *cited, self._table(entries))
 
-    def _title(self, paper: str) -> tuple[str, list[nodes.Node]]:
-        if paper == OURS:
-            return "Hypotheses of this book", []
-        self.env.note_dependency(str(self.project.book / "references.bib"))
-        entry = self.env.get_domain("cite").bibdata.data.entries.get(paper)  # type: ignore[attr-defined]
-        citation = self._paragraph(f"{{cite:t}}`{paper}`")
-        return (re.sub("[{}]", "", entry.fields["title"]) if entry else paper), [citation]
+    def _table(self, entries: list[ledger.Entry]) -> nodes.table:
+        rows, ids = map(self._cells, entries), [row_id(entry.claim.id) for entry in entries]
+        header = ("Claim", "Measured", "Verdict")
+        return table(header, list(rows), name="ledger", widths=[42, 38, 20], ids=ids)
 
     def _cells(self, entry: ledger.Entry) -> list[Cell]:
-        statement = self._paragraph(entry.claim.statement)
-        return [
-            [statement, text(entry.claim.place, "place")],
-            self._measured(entry),
-            badge(entry.verdict),
-        ]
+        claim = entry.claim
+        name = nodes.paragraph("", "", row_link(claim.id), classes=["claim-id"])
+        said = [self.paragraph(claim.statement), text(claim.place, "place"), name]
+        return [said, self._measured(entry), badge(entry.verdict)]
 
     def _measured(self, entry: ledger.Entry) -> Cell:
         claim, row = entry.claim, entry.row
         if row is None:
-            return [self._paragraph(claim.untested)] if claim.untested else []
+            return [self.paragraph(claim.untested)] if claim.untested else []
         title = self.project.chapter_paths(row.chapter).title
         cell = link(self.env.docname, claim_links.label(claim.id), f"measured in “{title}”")
         where = nodes.Text(f"{circumstances(row.where)}; ")
-        caveat = nodes.strong(text="Caveat. ")
+        notes = (("Our reading. ", claim.reading), ("Caveat. ", claim.caveat))
+        same = nodes.Text("The same measurement or statement as "), row_link(claim.repeats)
         return [
-            self._paragraph(claim.measured),
+            self.paragraph(claim.measured),
             nodes.paragraph("", "", nodes.strong(text=measured(row)), classes=["value"]),
             text(f"The claim allows {allowed(claim.expect or {})}.", "allowed"),
             nodes.paragraph("", "", where, cell, classes=["where"]),
-            *([self._paragraph(claim.caveat, caveat)] if claim.caveat else []),
+            *(self.paragraph(said, nodes.strong(text=name)) for name, said in notes if said),
+            *([nodes.paragraph("", "", *same, classes=["repeats"])] if claim.repeats else []),
+            *history(claim),
         ]
 
-    def _paragraph(self, markdown: str, *before: nodes.Node) -> nodes.paragraph:
-        made, messages = self.parse_inline(" ".join(markdown.split()))
-        return nodes.paragraph("", "", *before, *made, *messages)
+
+class CoverageDirective(_FromLedger):
+    """``{coverage}``: the papers part by part, each with the rows that are about it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make one section a paper; a part that no row is about becomes a warning."""
+        try:
+            entries = self.entries()
+            papers = self.papers(entries)
+        except BookError as error:
+            raise self.error(str(error)) from error
+        for problem in coverage.problems(papers):
+            logger.warning(problem, location=self.get_location())
+        verdict_of = {entry.claim.id: entry.verdict for entry in entries}
+        return [self._section(paper, verdict_of) for paper in papers]
+
+    def _section(self, paper: coverage.Paper, verdict_of: Mapping[str, str]) -> nodes.section:
+        rows = [
+            [
+                [nodes.strong(text=part.name), self.paragraph(part.about)],
+                nodes.paragraph("", "", *_listed(part, verdict_of)),
+            ]
+            for part in paper.parts
+        ]
+        parts = table(("Part", "Rows of the ledger"), rows, name="coverage", widths=[45, 55])
+        title = f"Part by part: {self.title(paper.key)}"
+        return self.section(title, self.paragraph(paper.known), parts)
+
+
+def _listed(part: coverage.Part, verdict_of: Mapping[str, str]) -> Iterator[nodes.Node]:
+    """The rows about a part, by verdict."""
+    separator = ""
+    for verdict in VERDICTS:
+        names = [claim.id for claim in part.claims if verdict_of[claim.id] == verdict]
+        for place, name in enumerate(names):
+            yield nodes.Text(separator if place == 0 else ", ")
+            if place == 0:
+                yield from (nodes.emphasis(text=verdict), nodes.Text(": "))
+            yield row_link(name)
+            separator = "; "
+
+
+def row_id(claim_id: str) -> str:
+    """The name of a claim's row in the page's address.
+
+    Examples:
+        >>> row_id("ff-two-thirds")
+        'ledger-ff-two-thirds'
+    """
+    return f"ledger-{claim_id}"
+
+
+def row_link(claim_id: str) -> nodes.reference:
+    """A claim's name, which leads to its row on the same page."""
+    return nodes.reference("", claim_id, internal=True, refuri=f"#{row_id(claim_id)}")
+
+
+def history(claim: ledger.Claim) -> list[nodes.Node]:
+    """When a claim's band was written, before the records it judges or not, and what became of it; folded."""
+    if not claim.since and not claim.changed:
+        return []
+    when = {
+        True: "first written before its records",
+        False: "not written before its records",
+        None: "",
+    }
+    times = ["", "changed once", f"changed {len(claim.changed)} times"][min(len(claim.changed), 2)]
+    summary = ", ".join(filter(None, (when[claim.before_records], times)))
+    summary = f"The band: {summary}" if summary else "The band"
+    called = f", for a claim called {claim.formerly}" if claim.formerly else ""
+    first = [text(f"First in commit {claim.since}{called}.")] if claim.since else []
+    changes = [
+        text(f"It was {allowed(change.was)} (as in commit {change.commit}). {change.because}")
+        for change in claim.changed
+    ]
+    fold = f"<details><summary>{html.escape(summary)}</summary>"
+    folded = nodes.raw("", fold, format="html"), nodes.raw("", "</details>", format="html")
+    return [nodes.container("", folded[0], *first, *changes, folded[1], classes=["band"])]
+
+
+def uncounted(entries: list[ledger.Entry]) -> list[nodes.Node]:
+    """How many rows are not counted, and why; nothing if all are."""
+    checks = sum(entry.claim.check for entry in entries)
+    same = sum(not entry.counted for entry in entries) - checks
+    if not checks + same:
+        return []
+    said = f"Not counted: {checks} checks, which come last, and {same} rows that "
+    return [
+        text(
+            said + "come to the verdict of another row with the same number or statement.",
+            "uncounted",
+        )
+    ]
 
 
 def counts(entries: list[ledger.Entry]) -> nodes.Element:
-    """How many claims have which verdict, as a list of badges; verdicts that no claim has are left out."""
-    found = Counter(entry.verdict for entry in entries)
+    """How many counted claims have which verdict, as a list of badges; verdicts that no claim has are left out."""
+    found = Counter(entry.verdict for entry in entries if entry.counted)
     if not found:
         return text("No claim is in the ledger yet.")
     items = [
