@@ -591,6 +591,18 @@ def test_beside_a_schedule_built_and_stepped_in_any_order(
     assert np.ptp(momentum) > 0.03, "the schedule must move the momentum for this to mean anything"
 
 
+def test_while_a_graph_is_captured_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer = sgd()
+    scheduler = ScaledMomentum(optimizer)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    optimizer.param_groups[0]["lr"] = 0.1 / 8
+    pull(optimizer)
+    assert momenta(optimizer) == [0.9]
+    scheduler.step()
+    assert momenta(optimizer) == pytest.approx([0.975])
+
+
 def test_a_compiled_step_follows() -> None:
     parameters = weight(1.0, -2.0), weight(1.0, -2.0)
     optimizers = [SGD([p], lr=0.1, momentum=0.9) for p in parameters]
