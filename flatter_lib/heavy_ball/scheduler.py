@@ -55,9 +55,10 @@ class ScaledMomentum(LRScheduler):
 
     **When it acts.** At :meth:`step`, and once more before each step of the optimizer, as long as the scheduler lives.
     So it does not matter whether it is built or stepped before or after the schedulers of the learning rate, and a
-    parameter group that is added later has its momentum from its first step on. A compiled or captured
-    ``optimizer.step`` has only :meth:`step`: there build and step it after the others. Every way to schedule a
-    learning rate composes with it. Whatever else writes the momentum is overwritten, with a warning.
+    parameter group that is added later has its momentum from its first step on. Only a step that is replayed from a
+    captured CUDA graph has :meth:`step` alone: there build and step it after the others, with the momentum in a
+    tensor. Every way to schedule a learning rate composes with it. Whatever else writes the momentum is overwritten,
+    with a warning.
 
     **Which optimizers.** The rule (Cowsik et al. 2022, section 1.1) is that of SGD, where the momentum also sets the
     effective step :math:`\eta / (1 - \beta)`. Plain SGD becomes SGD with momentum, with a buffer as large as its
@@ -249,8 +250,6 @@ def _before_each_step(scheduler: ScaledMomentum) -> None:
     alive = weakref.ref(scheduler)
 
     def apply(*_: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
         started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         if started and torch.cuda.is_current_stream_capturing():
             return

@@ -2,7 +2,6 @@
 
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -603,21 +602,21 @@ def test_while_a_graph_is_captured_nothing_is_read(monkeypatch: pytest.MonkeyPat
     assert momenta(optimizer) == pytest.approx([0.975])
 
 
-def test_a_compiled_step_follows() -> None:
+def test_a_compiled_step_follows_before_it_is_stepped_too() -> None:
     parameters = weight(1.0, -2.0), weight(1.0, -2.0)
     optimizers = [SGD([p], lr=0.1, momentum=0.9) for p in parameters]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        decays = [ExponentialLR(o, 0.5) for o in optimizers]
-        rules = [ScaledMomentum(o) for o in optimizers]
-        steps = [optimizers[0].step, torch.compile(optimizers[1].step, backend="eager")]
-        for _ in range(3):
-            for parameter, step, decay, rule in zip(parameters, steps, decays, rules, strict=True):
-                parameter.grad = parameter.detach().clone()
-                step()
-                decay.step()
-                rule.step()
-    assert torch.equal(*parameters)
+    rules = [ScaledMomentum(o) for o in optimizers]
+    warmups = [LinearLR(o, 0.01, total_iters=4) for o in optimizers]
+    compiled = torch.compile(optimizers[1].step, backend="eager")
+    for _ in range(5):
+        for parameter, step, warmup in zip(
+            parameters, [optimizers[0].step, compiled], warmups, strict=True
+        ):
+            parameter.grad = parameter.detach().clone()
+            step()
+            warmup.step()
+    assert rules[1].get_last_momentum() == rules[0].get_last_momentum() == [0.9]
+    torch.testing.assert_close(*parameters, rtol=1e-14, atol=0)
 
 
 # --- saved and loaded --------------------------------------------------------------------------------------------
