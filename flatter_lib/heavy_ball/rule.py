@@ -2,6 +2,8 @@ r"""The scaling rule: momentum that follows the step size, and the prefactor tha
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -58,8 +60,8 @@ def calibrate(lr: ArrayLike, momentum: ArrayLike, exponent: ArrayLike = 2 / 3) -
     well measures it, with the strength of the noise in it.
 
     Args:
-        lr: step size :math:`\eta > 0` of the pair.
-        momentum: its momentum :math:`\beta \in [0, 1)`.
+        lr: step size :math:`\eta > 0` of the pair; a number, or a list, tuple, array or tensor of them.
+        momentum: its momentum :math:`\beta \in [0, 1)`, likewise.
         exponent: :math:`\gamma`, any finite number.
 
     Returns:
@@ -75,11 +77,18 @@ def calibrate(lr: ArrayLike, momentum: ArrayLike, exponent: ArrayLike = 2 / 3) -
         >>> print(scaled_momentum(0.0125, calibrate(0.1, 0.9)).round(12))
         0.975
     """
-    step = checks.numbers("lr", lr, "(0, inf)")
-    beta = checks.numbers("momentum", momentum, "[0, 1)")
-    power = checks.numbers("exponent", exponent)
+    step = checks.numbers("lr", plain(lr), "(0, inf)")
+    beta = checks.numbers("momentum", plain(momentum), "[0, 1)")
+    power = checks.numbers("exponent", plain(exponent))
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         prefactor = (1.0 - beta) / step**power
     if not np.all((prefactor > 0) & np.isfinite(prefactor)):
         raise ValueError("lr: (1 - momentum) / lr**exponent must be positive and finite")
     return prefactor
+
+
+def plain(value: Any) -> Any:
+    """What NumPy understands of a tensor on whatever device, in whatever precision, with a gradient or without."""
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value.tolist() if hasattr(value, "tolist") else value
