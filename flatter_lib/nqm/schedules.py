@@ -155,14 +155,17 @@ def tune_schedule(
             place = search.least_risk(steps, best.x)
             best = place if place.excess <= 0.0 else best
     plain = Schedule(best.steps, search.rates(best.steps, best.x))
-    if optimizer == "sgd":
+    if optimizer == "sgd" or plain.steps == 1:
         return plain
     heavy = _HeavySearch(modes, float(target), float(batch_size), int(pieces))
     constant = tune(model, target, batch_size, "momentum", preconditioning)
     found = heavy.from_plain(plain)
     held = heavy.place(np.full(pieces, constant.lr), max(constant.momentum, HARDLY))
-    if constant.steps < found.steps or heavy.least_risk(found.steps - 1, held).excess <= 0.0:
-        found = heavy.fewest_steps(Place(min(constant.steps, found.steps - 1), held, 0.0))
+    if (
+        constant.steps < found.steps
+        or heavy.least_risk(max(found.steps - 1, 1), held).excess <= 0.0
+    ):
+        found = heavy.fewest_steps(Place(max(min(constant.steps, found.steps - 1), 1), held, 0.0))
     found = heavy.shaken(found)
     if found.steps >= min(plain.steps, constant.steps):
         if plain.steps <= constant.steps:
@@ -247,7 +250,7 @@ class _HeavySearch:
         starts = [self.place(plain.rates * (1.0 - beta), beta) for beta in BEGIN]
         found = self.fewest_steps(Place(plain.steps, starts[0], 0.0))
         for start in starts[1:]:
-            place = self.least_risk(found.steps - 1, start)
+            place = self.least_risk(max(found.steps - 1, 1), start)
             found = self.fewest_steps(place) if place.excess <= 0.0 else found
         return found
 
@@ -259,7 +262,7 @@ class _HeavySearch:
         """The same from nearby, as long as one of some starts finds a dip that saves a hundredth of the steps."""
         generator = np.random.default_rng(0)
         tries = 0
-        while best.steps < FEW_STEPS and tries < SHAKES:
+        while 1 < best.steps < FEW_STEPS and tries < SHAKES:
             tries += 1
             near = best.x + 0.3 * generator.standard_normal(best.x.size)
             place = self.least_risk(int(0.99 * best.steps), near)

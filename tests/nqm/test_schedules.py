@@ -143,6 +143,8 @@ def test_there_are_never_more_pieces_than_steps() -> None:
     assert best.steps == 2
     np.testing.assert_allclose(np.sort(1 / best.rates), [0.6, 1.0], atol=1e-2)
     assert tune_schedule(model, 1.0, 1.0).steps == 0
+    for steps, few in ((2, model), (1, NoisyQuadratic([1.0], 0.0))):
+        assert tune_schedule(few, 1e-6, 1.0, optimizer="momentum").steps == steps
 
 
 def test_schedules_of_small_steps_reach_where_constant_steps_do() -> None:
