@@ -6,7 +6,7 @@ In one mode a piece of n steps of size :math:`\alpha` takes the second moment :m
     G = \sum_{k<n} (1 - \alpha h)^{2k} = \frac{1 - \rho}{\alpha h (2 - \alpha h)},
 
 which is n steps of equation (3) of Zhang et al. (2019) at once. The gradient of the last risk follows backwards through
-the pieces, exactly.
+the pieces, exactly. With momentum a piece moves three moments (:mod:`flatter_lib.nqm.heavy_pieces`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats
 from flatter_lib.compiled import kernel
 from flatter_lib.nqm.descent import Place, interpolate
 from flatter_lib.nqm.exact import RANGES, Modes
+from flatter_lib.nqm.heavy_pieces import risks_of_pieces
+from flatter_lib.nqm.search_space import DIVERGED
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 from flatter_lib.nqm.tuning import tune
 
@@ -29,6 +32,11 @@ from flatter_lib.nqm.tuning import tune
 SMALLEST = np.exp(-45.0)
 #: With fewer steps a piece than this their order counts, and unequal lengths do.
 SHORT = 8
+#: A search for momentum begins with at least so much, and so far below the edge of stability.
+HARDLY = 0.01
+BEGIN = (HARDLY, 0.5, 0.9)
+#: With momentum and fewer steps than this the risk has dips, in which searches end: so many more are made from nearby.
+FEW_STEPS, SHAKES = 3000, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,7 @@ class Schedule:
     Args:
         steps: how many steps, a whole number from 0.
         rates: (pieces,) the step size in each piece, at least 0; kept as a read-only array.
+        momentum: :math:`\beta \in [0, 1)`, the same in every piece; the buffer goes on from piece to piece.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -52,14 +61,17 @@ class Schedule:
 
     steps: int
     rates: Floats
+    momentum: float = 0.0
 
-    def __init__(self, steps: int, rates: ArrayLike) -> None:
+    def __init__(self, steps: int, rates: ArrayLike, momentum: float = 0.0) -> None:
         kept = np.array(checks.numbers("rates", rates, "[0, inf)"))
         if kept.ndim != 1 or not kept.size:
             raise ValueError(f"rates: must be one for each piece, got shape {kept.shape}")
         kept.flags.writeable = False
         object.__setattr__(self, "steps", checks.count("steps", steps, 0, checks.MOST_STEPS))
         object.__setattr__(self, "rates", kept)
+        beta = checks.number("momentum", momentum, RANGES["momentum"])
+        object.__setattr__(self, "momentum", beta)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -69,7 +81,7 @@ class Schedule:
     def risk(
         self, model: NoisyQuadratic, batch_size: float, preconditioning: float = 0.0
     ) -> Floats:
-        r"""The exact expected risk of (preconditioned) SGD at the start and after each piece.
+        r"""The exact expected risk of (preconditioned) SGD or heavy ball at the start and after each piece.
 
         Args:
             model: the model.
@@ -84,7 +96,8 @@ class Schedule:
         """
         batch = checks.number("batch_size", batch_size, RANGES["batch_size"])
         modes = Modes(model.preconditioned(preconditioning))
-        risks = _risks(modes, batch, self.lengths, self.rates)[0]
+        given = modes, batch, self.lengths, self.rates
+        risks = risks_of_pieces(*given, self.momentum)[0] if self.momentum else _risks(*given)[0]
         return np.where(risks < np.inf, risks, np.inf)
 
 
@@ -94,6 +107,8 @@ def tune_schedule(
     batch_size: float,
     pieces: int = 50,
     preconditioning: float = 0.0,
+    *,
+    optimizer: str = "sgd",
 ) -> Schedule:
     r"""The piecewise-constant step sizes that reach a target in the fewest steps of (preconditioned) SGD.
 
@@ -101,12 +116,18 @@ def tune_schedule(
     :math:`2 / h_1^{1-p}`, which keeps each piece stable by itself. For a number of steps the least risk is found by
     L-BFGS with bounds, over logarithms of the rates and with exact gradients; the number of steps by interpolation.
 
+    With ``"momentum"`` one momentum for all pieces is tuned beside the rates, none of which exceeds
+    :math:`2 (1 + \beta) / h_1^{1-p}`; the paper has no such schedule. The search begins at the best schedule without
+    momentum and at the best constant momentum, and what it returns is no slower than either. Where modes oscillate the
+    risk has many dips, so that it is a bound from above on the fewest steps.
+
     Args:
         model: the model.
         target: the risk to reach, positive.
         batch_size: :math:`B > 0`; inf leaves no noise.
         pieces: into how many pieces to cut the training, a whole number from 1; never more than there are steps.
         preconditioning: :math:`p \in [0, 1]`.
+        optimizer: "sgd" or "momentum".
 
     Returns:
         The schedule.
@@ -120,6 +141,7 @@ def tune_schedule(
         156
     """
     checks.count("pieces", pieces)
+    checks.one_of("optimizer", optimizer, ("sgd", "momentum"))
     alone = tune(model, target, batch_size, preconditioning=preconditioning)
     if alone.steps == 0:
         return Schedule(0, [0.0])
@@ -132,7 +154,25 @@ def tune_schedule(
         for steps in range(best.steps - 2, max(best.steps - 5, 0), -1):
             place = search.least_risk(steps, best.x)
             best = place if place.excess <= 0.0 else best
-    return Schedule(best.steps, search.rates(best.steps, best.x))
+    plain = Schedule(best.steps, search.rates(best.steps, best.x))
+    if optimizer == "sgd" or plain.steps == 1:
+        return plain
+    heavy = _HeavySearch(modes, float(target), float(batch_size), int(pieces))
+    constant = tune(model, target, batch_size, "momentum", preconditioning)
+    found = heavy.from_plain(plain)
+    held = heavy.place(np.full(pieces, constant.lr), max(constant.momentum, HARDLY))
+    if (
+        constant.steps < found.steps
+        or heavy.least_risk(max(found.steps - 1, 1), held).excess <= 0.0
+    ):
+        found = heavy.fewest_steps(Place(max(min(constant.steps, found.steps - 1), 1), held, 0.0))
+    found = heavy.shaken(found)
+    if found.steps >= min(plain.steps, constant.steps):
+        if plain.steps <= constant.steps:
+            return plain
+        return Schedule(constant.steps, np.full(pieces, constant.lr), constant.momentum)
+    rates, momentum = heavy.setting(found.x)
+    return Schedule(found.steps, rates, momentum)
 
 
 class _Search:
@@ -179,6 +219,85 @@ class _Search:
         ]
         best = min(found, key=lambda result: float(result.fun))
         return Place(steps, best.x, float(best.fun))
+
+
+class _HeavySearch:
+    """The least risk of schedules with momentum.
+
+    Of its coordinates the last is the logit of the momentum; the others are those of the rates, as shares of the
+    largest that is stable, beyond the factor 1 - momentum that makes effective step sizes of them.
+    """
+
+    def __init__(self, modes: Modes, target: float, batch: float, pieces: int) -> None:
+        self.modes, self.target, self.batch, self.pieces = modes, target, batch, pieces
+        self.stiffest = float(modes.curvature.max())
+
+    def setting(self, x: Floats) -> tuple[Floats, float]:
+        """Rates and momentum at coordinates."""
+        beta = float(expit(x[-1]))
+        share = expit(x[:-1] - np.logaddexp(0.0, x[-1]))
+        return 2.0 * (1.0 + beta) / self.stiffest * share, beta
+
+    def place(self, rates: Floats, momentum: float) -> Floats:
+        """The coordinates of rates and momentum."""
+        y = float(logit(momentum))
+        largest = 2.0 * (1.0 + momentum) / self.stiffest
+        share = np.clip(rates / largest, 1e-12, 1.0 - 1e-4)
+        return np.append(logit(share) + np.logaddexp(0.0, y), y)
+
+    def from_plain(self, plain: Schedule) -> Place:
+        """The fewest steps that suffice, from a schedule without momentum: its effective rates with some momenta."""
+        starts = [self.place(plain.rates * (1.0 - beta), beta) for beta in BEGIN]
+        found = self.fewest_steps(Place(plain.steps, starts[0], 0.0))
+        for start in starts[1:]:
+            place = self.least_risk(max(found.steps - 1, 1), start)
+            found = self.fewest_steps(place) if place.excess <= 0.0 else found
+        return found
+
+    def fewest_steps(self, begin: Place) -> Place:
+        """The fewest steps that suffice, from a number of steps and coordinates."""
+        return interpolate(self.least_risk, begin)
+
+    def shaken(self, best: Place) -> Place:
+        """The same from nearby, as long as one of some starts finds a dip that saves a hundredth of the steps."""
+        generator = np.random.default_rng(0)
+        tries = 0
+        while 1 < best.steps < FEW_STEPS and tries < SHAKES:
+            tries += 1
+            near = best.x + 0.3 * generator.standard_normal(best.x.size)
+            place = self.least_risk(int(0.99 * best.steps), near)
+            if place.excess <= 0.0:
+                best, tries = self.fewest_steps(place), 0
+        return best
+
+    def least_risk(self, steps: int, x: Floats) -> Place:
+        """The least risk after a number of steps, from ``x``."""
+        pieces = min(self.pieces, steps)
+        if x.size != pieces + 1:
+            old, new = x.size - 1, (np.arange(pieces) + 0.5) / pieces
+            x = np.append(np.interp(new, (np.arange(old) + 0.5) / old, x[:-1]), x[-1])
+        lengths = _lengths(steps, pieces)
+
+        def value_and_slope(x: Floats) -> tuple[float, Floats]:
+            rates, beta = self.setting(x)
+            risks, by_rates, by_beta = risks_of_pieces(self.modes, self.batch, lengths, rates, beta)
+            if not 0.0 < risks[-1] < np.inf:  # at the edge of stability, by rounding or overflow
+                return DIVERGED, np.zeros(x.size)
+            room = 1.0 - rates * self.stiffest / (2.0 * (1.0 + beta))
+            by_logit = rates * (beta * (1.0 - beta) / (1.0 + beta) - room * beta)
+            last = by_rates @ by_logit + by_beta * beta * (1.0 - beta)
+            slope = np.append(by_rates * rates * room, last) / risks[-1]
+            return float(np.log(risks[-1] / self.target)), slope
+
+        found = minimize(
+            value_and_slope,
+            np.clip(x, -45.0, 45.0),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-45.0, 45.0)] * x.size,
+            options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-6, "maxcor": 30},
+        )
+        return Place(steps, found.x, float(found.fun))
 
 
 def _lengths(steps: int, pieces: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from flatter_lib.nqm import (
     tune_schedule,
 )
 from flatter_lib.nqm.exact import Modes
+from flatter_lib.nqm.heavy_pieces import risks_of_pieces
 from flatter_lib.nqm.schedules import _risks
 
 from ..refusals import refuses
@@ -142,6 +143,8 @@ def test_there_are_never_more_pieces_than_steps() -> None:
     assert best.steps == 2
     np.testing.assert_allclose(np.sort(1 / best.rates), [0.6, 1.0], atol=1e-2)
     assert tune_schedule(model, 1.0, 1.0).steps == 0
+    for steps, few in ((2, model), (1, NoisyQuadratic([1.0], 0.0))):
+        assert tune_schedule(few, 1e-6, 1.0, optimizer="momentum").steps == steps
 
 
 def test_schedules_of_small_steps_reach_where_constant_steps_do() -> None:
@@ -150,8 +153,84 @@ def test_schedules_of_small_steps_reach_where_constant_steps_do() -> None:
     assert steps_to_target(model, 0.02, best.rates.mean(), 64.0) > best.steps
 
 
+@given(
+    steps=st.integers(0, 60),
+    rates=st.lists(st.one_of(st.floats(0.0, 2.5), st.just(1.0)), min_size=1, max_size=6),
+    momentum=st.floats(0.01, 0.99),
+    power=st.sampled_from([0.0, 0.5]),
+)
+@settings(max_examples=60, deadline=None)
+def test_pieces_with_momentum_are_single_steps_of_equation_5(
+    steps: int, rates: list[float], momentum: float, power: float
+) -> None:
+    model = NoisyQuadratic([1.0, 0.5, 0.01], [1.0, 0.3, 2.0], [1, 2, 5], [1.0, 2.0, 0.5])
+    schedule = Schedule(steps, rates, momentum)
+    h, scale = model.curvature, model.curvature**-power
+    ww, wm, mm = model.initial.copy(), np.zeros(3), np.zeros(3)
+    wanted = [0.5 * np.sum(model.multiplicity * h * ww)]
+    for length, rate in zip(schedule.lengths, rates, strict=True):
+        for _ in range(length):
+            # m' = momentum m + h^-p (h w + noise), then w' = w - rate m'.
+            g = scale * h
+            new_mm = momentum**2 * mm + 2 * momentum * g * wm + g**2 * ww
+            new_mm = new_mm + scale**2 * model.noise / 4.0
+            new_wm = momentum * wm + g * ww
+            ww = ww - 2 * rate * new_wm + rate**2 * new_mm
+            wm, mm = new_wm - rate * new_mm, new_mm
+        wanted.append(0.5 * np.sum(model.multiplicity * h * ww))
+    np.testing.assert_allclose(schedule.risk(model, 4.0, power), wanted, rtol=1e-9)
+
+
+def test_one_rate_with_momentum_is_heavy_ball() -> None:
+    model = NoisyQuadratic.power_law(dimension=20)
+    for lr, momentum in ((1e-3, 0.999), (0.1, 0.9), (2.0, 0.5)):
+        schedule = Schedule(10**5, [lr] * 7, momentum)
+        ends = np.concatenate([[0], np.cumsum(schedule.lengths)])
+        wanted = risk(model, ends, lr, 3.0, momentum)
+        np.testing.assert_allclose(schedule.risk(model, 3.0), wanted, rtol=1e-9)
+
+
+@given(
+    rates=st.lists(st.floats(1e-3, 2.0), min_size=1, max_size=4),
+    momentum=st.floats(0.05, 0.95),
+    longest=st.sampled_from([1, 2, 7, 60]),
+)
+@settings(max_examples=60, deadline=None)
+def test_gradient_with_momentum_is_that_of_the_risk(
+    rates: list[float], momentum: float, longest: int
+) -> None:
+    modes = Modes(NoisyQuadratic([1.0, 0.5, 0.01], [1.0, 0.3, 2.0], 1, [1.0, 2.0, 0.5]))
+    lengths = np.arange(longest, longest + len(rates), dtype=np.int64)
+
+    def last(rates: np.ndarray, momentum: float) -> float:
+        return float(risks_of_pieces(modes, 4.0, lengths, rates, momentum)[0][-1])
+
+    at, width = np.array(rates), 1e-6
+    value, by_rates, by_momentum = risks_of_pieces(modes, 4.0, lengths, at, momentum)
+    for k in range(at.size):
+        step = width * np.eye(at.size)[k]
+        slope = (last(at + step, momentum) - last(at - step, momentum)) / (2 * width)
+        assert by_rates[k] == pytest.approx(slope, rel=1e-4, abs=1e-6 * longest * value.max())
+    slope = (last(at, momentum + width) - last(at, momentum - width)) / (2 * width)
+    assert by_momentum == pytest.approx(slope, rel=1e-4, abs=1e-6 * longest * value.max())
+
+
+@pytest.mark.parametrize("batch", [16.0, 2.0**10, 2.0**18])
+def test_a_schedule_with_momentum_is_no_slower_than_either_alone(batch: float) -> None:
+    model = NoisyQuadratic.power_law(nodes=30)
+    both = tune_schedule(model, 0.02, batch, pieces=4, optimizer="momentum")
+    assert both.risk(model, batch)[-1] <= 0.02 * (1 + 1e-9)
+    assert bayes_risk(model, both.steps, batch) <= 0.02
+    assert both.rates.max() <= 2 * (1 + both.momentum) / model.curvature.max()
+    assert both.steps <= tune_schedule(model, 0.02, batch, pieces=4).steps
+    assert both.steps <= tune(model, 0.02, batch, "momentum").steps
+    if batch > 2.0**9:
+        assert both.momentum > 0.5
+
+
 def test_bad_arguments() -> None:
-    refuses(Schedule, {"steps": 1, "rates": [0.1]}, steps=[1, 2], rates=[])
+    refuses(Schedule, {"steps": 1, "rates": [0.1]}, steps=[1, 2], rates=[], momentum=1.0)
     refuses(Schedule, {"steps": 1}, rates=[-0.1])
     good = {"model": NoisyQuadratic([1.0], [1.0]), "target": 0.1, "batch_size": 1.0}
     refuses(tune_schedule, good, pieces=0, target=-1.0, batch_size=0.0, preconditioning=2.0)
+    refuses(tune_schedule, good, optimizer="ema")
