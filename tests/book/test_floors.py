@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("compiled",),
     ("heavy_ball",),
     ("stats",),
-    ("nqm",),
+    ("nqm", "least_squares"),
     ("valleys",),
     ("ensemble",),
     ("curvature",),
