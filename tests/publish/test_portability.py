@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,6 @@ CELLS = {
     ),
     "lost": ("pass", "", ["Cell 1: fig-a: x: is not among the published values"]),
 }
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=StringIO(), width=200)
 
 
 def test_how_every_cell_ended_is_told_in_a_line(
