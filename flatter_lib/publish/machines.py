@@ -12,11 +12,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flatter_lib import machine
+
 #: x86-64 by what counts here, each level with all of those before it.
 _LEVELS = ("sse", "avx2", "avx512")
-_ATEN = {"default": "sse", "avx2": "avx2"}
-#: How NumPy calls them, before its version 2.4 and since.
-_GROUPS = {"avx512": {"AVX512_SKX", "X86_V4"}, "avx2": {"AVX2", "X86_V3"}}
+#: How the names of NumPy's groups of such instructions begin, before its version 2.4 and since.
 _PREFIX_OF_AVX512 = ("AVX512", "X86_V4")
 
 
@@ -58,10 +58,8 @@ def current() -> str:
     family = platform.machine().lower()
     if family not in ("x86_64", "amd64"):
         return family
-    groups = _numpy()["found"]
-    able = next((isa for isa in ("avx512", "avx2") if set(groups) & _GROUPS[isa]), "sse")
-    asked = _ATEN.get(os.environ.get("ATEN_CPU_CAPABILITY", ""), able)
-    return min(able, asked, key=_LEVELS.index)
+    isa = machine.processor().rpartition(", ")[2]
+    return "sse" if isa == "default" else isa
 
 
 def other_than(published: str | None) -> Variant:

@@ -29,6 +29,8 @@ from flatter_lib.vision import data
 
 #: Seconds that a cell, the start of a kernel and one test may take on the slowest machine.
 CELL, START, TEST = 900, 120, 300
+#: Seconds after which a test that does not even hear that its time is over is ended with its process.
+DEAF = 360
 #: Seconds for all that one command executes, on two cores.
 LIMIT = 7200
 UNIT_TESTS = "unit tests"
@@ -69,8 +71,7 @@ class Again:
             options += [f"--nbval-cell-timeout={CELL}", f"--nbval-kernel-startup-timeout={START}"]
             options += ["--rootdir", str(project.root), *(str(c.twin) for c in self.chapters)]
         else:
-            # What does not even hear the signal of --timeout is ended with its process, and its place is shown.
-            options += [f"--timeout={TEST}", "-o", f"faulthandler_timeout={1.2 * TEST:g}"]
+            options += [f"--timeout={TEST}", "-o", f"faulthandler_timeout={DEAF}"]
             options += ["-o", "faulthandler_exit_on_timeout=true"]
         settings = environment(self.threads, {**self.variant.environment, **self.variables})
         command = [sys.executable, "-m", "pytest", *options]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import nbformat
 import pytest
+from rich.console import Console
 
 from flatter_lib.files import replace_json
 from flatter_lib.publish import execute, freshness, sources, twins
@@ -120,6 +122,12 @@ def project(tmp_path: Path) -> Project:
 def toy(project: Project) -> Chapter:
     """Its chapter."""
     return project.chapter("toy")
+
+
+@pytest.fixture
+def console() -> Console:
+    """Where checks print to; ``console.file.getvalue()`` is what they said."""
+    return Console(file=StringIO(), width=200)
 
 
 @pytest.fixture

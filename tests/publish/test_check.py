@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Project
 
 
-@pytest.fixture
-def console() -> Console:
-    return Console(file=StringIO(), width=200)
-
-
-def text(console: Console) -> str:
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
-
-
 def test_every_stage_runs_and_those_that_failed_are_told(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,7 +23,10 @@ def test_every_stage_runs_and_those_that_failed_are_told(
     monkeypatch.setattr(check, "STAGES", stages)
     monkeypatch.setattr(check, "MACHINES", Stage("machines", "Machines", lambda *_: False))
     assert not check.run(Project(Path()), console)
-    titles, last = text(console).splitlines()[:3], text(console).splitlines()[-1]
+    titles, last = (
+        console.file.getvalue().splitlines()[:3],
+        console.file.getvalue().splitlines()[-1],
+    )
     assert [title.split(" ─")[0] for title in titles] == [
         "1/3 Stage good",
         "2/3 Stage bad",
@@ -42,7 +34,7 @@ def test_every_stage_runs_and_those_that_failed_are_told(
     ]
     assert last == "failed: bad"
     assert check.run(Project(Path()), console, ["last", "good"])
-    assert text(console).endswith("all checks passed\n")
+    assert console.file.getvalue().endswith("all checks passed\n")
     assert not check.run(Project(Path()), console, ["machines"])
 
 
@@ -78,7 +70,8 @@ def test_the_unit_tests_end(
     skipped = "import pytest\n@pytest.mark.skip(reason='no data')\ndef test_{}(): pass\n"
     (tmp_path / "test_other.py").write_text("".join(map(skipped.format, range(3))))
     monkeypatch.setattr(portability, "TEST", 2)
-    monkeypatch.setattr(portability, "LIMIT", 120)
+    monkeypatch.setattr(portability, "DEAF", 5 if "interrupted" in name else 300)
+    monkeypatch.setattr(portability, "LIMIT", 300)
     assert not check._unit(Project(tmp_path), console)
     printed = "".join(capfd.readouterr())
     assert [words for words in said if words not in printed] == [], printed
@@ -100,5 +93,5 @@ def test_chapters_run_again_as_on_another_machine_than_published(
         published.chapter("toy").provenance.write_text(f'{{"isa": "{isa}"}}')
         assert not check._nbval(published, console)
         assert (ran.pop().environment or {}).get("A") == variable
-        assert text(console).endswith(f"1 chapters as on {title}\n")
+        assert console.file.getvalue().endswith(f"1 chapters as on {title}\n")
     assert ran == []

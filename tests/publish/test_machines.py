@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from flatter_lib import machine
 from flatter_lib.publish import machines
 
 #: Says with what each library computes, after it has computed.
@@ -79,61 +80,52 @@ def test_every_library_computes_as_on_that_machine(name: str) -> None:
     assert (found["libm"] == fused) == (name == "avx2")
 
 
-SSE: tuple[str, ...] = ()
-AVX2 = ("X86_V3",)
-AVX512 = ("X86_V3", "X86_V4")
-EARLIER = ("SSE41", "AVX2", "AVX512_SKX")  # NumPy before 2.4
-
-
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes this processor another one."""
 
-    def processor(has: tuple[str, ...], machine: str = "x86_64", **environment: str) -> None:
-        for name in ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(platform, "machine", lambda: machine)
+    def processor(isa: str, *has: str, family: str = "x86_64", already: str = "") -> None:
+        monkeypatch.setattr(machine, "processor", lambda: f"Some Processor, {isa}")
+        monkeypatch.setattr(platform, "machine", lambda: family)
         groups = {"found": list(has), "not found": ["AVX512_ICL", "AVX512_SPR"]}
         monkeypatch.setattr(machines, "_numpy", lambda: groups)
+        monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", already)
 
     return processor
 
 
 @pytest.mark.parametrize(
-    ("has", "asked", "variants"),
+    ("isa", "variants"),
     [
-        (AVX512, "", {"native": "avx512", "avx2": "avx2", "sse": "sse"}),
-        (EARLIER, "", {"native": "avx512", "avx2": "avx2", "sse": "sse"}),
-        (AVX512, "avx2", {"native": "avx2", "sse": "sse"}),
-        (SSE, "avx2", {"native": "sse"}),
+        ("avx512", {"native": "avx512", "avx2": "avx2", "sse": "sse"}),
+        ("avx2", {"native": "avx2", "sse": "sse"}),
+        ("default", {"native": "sse"}),
     ],
 )
 def test_what_a_processor_cannot_do_is_left_out(
-    pretend: Callable[..., None], has: tuple[str, ...], asked: str, variants: dict[str, str]
+    pretend: Callable[..., None], isa: str, variants: dict[str, str]
 ) -> None:
-    pretend(has, ATEN_CPU_CAPABILITY=asked)
+    pretend(isa)
     assert {v.name: v.isa for v in machines.available()} == variants
     # Another one than published is this machine as it is, or else the first of the others, or there is none.
     native, *others = variants.values()
     assert machines.other_than(native).isa == machines.other_than(None).isa == [*others, native][0]
     assert machines.other_than("an older one").name == "native"
-    pretend(has, machine="arm64")
+    pretend(isa, family="arm64")
     assert {v.name: v.isa for v in machines.available()} == {"native": "arm64"}
 
 
 @pytest.mark.parametrize(
-    ("has", "already", "told"),
+    ("isa", "has", "already", "told"),
     [
-        (AVX512, "", ["X86_V4", "X86_V3 X86_V4"]),
-        (EARLIER, "", ["AVX512_SKX", "SSE41 AVX2 AVX512_SKX"]),
-        (AVX2, "AVX512_ICL,NONE", ["X86_V3 AVX512_ICL"]),
+        ("avx512", ["X86_V3", "X86_V4"], "", ["X86_V4", "X86_V3 X86_V4"]),
+        ("avx512", ["SSE41", "AVX512_SKX"], "", ["AVX512_SKX", "SSE41 AVX512_SKX"]),
+        ("avx2", ["X86_V3"], "AVX512_ICL,NONE", ["X86_V3 AVX512_ICL"]),
     ],
 )
 def test_numpy_is_told_only_of_what_it_knows_and_has(
-    pretend: Callable[..., None], has: tuple[str, ...], already: str, told: list[str]
+    pretend: Callable[..., None], isa: str, has: list[str], already: str, told: list[str]
 ) -> None:
-    pretend(has, NPY_DISABLE_CPU_FEATURES=already)
+    pretend(isa, *has, already=already)
     variants = machines.available()[1:]
     assert [v.environment["NPY_DISABLE_CPU_FEATURES"] for v in variants] == told
