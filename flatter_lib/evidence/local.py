@@ -45,29 +45,35 @@ class Local:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._idle: list[Any] = []  # pipes
+        self._pipes: list[Any] = []
         self._processes: list[Any] = []
 
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, list[Record] | None]]:
         """See :class:`Pool`."""
         waiting = iter(tasks)
-        busy: dict[Any, Task] = {}
+        # Of each worker the task that it makes, and one that waits there, so that it need not wait itself.
+        given: dict[Any, list[Task]] = {pipe: [] for pipe in self._pipes}
 
         def hand_out() -> None:
-            for task in itertools.islice(waiting, self.workers - len(busy)):
-                pipe = self._idle.pop() if self._idle else self._begun()
+            free = 2 * self.workers - sum(map(len, given.values()))
+            for task in itertools.islice(waiting, free):
+                if len(given) < self.workers and all(given.values()):
+                    given[self._begun()] = []
+                pipe = min(given, key=lambda pipe: len(given[pipe]))
                 with contextlib.suppress(OSError):  # one that died meanwhile is noticed below
                     pipe.send(task)
-                busy[pipe] = task
+                given[pipe].append(task)
 
         hand_out()
-        while busy:
-            ready: list[Any] = connection.wait(list(busy))
+        while any(given.values()):
+            ready: list[Any] = connection.wait([pipe for pipe, own in given.items() if own])
             for pipe in ready:
-                task, made = busy.pop(pipe), None
-                with contextlib.suppress(EOFError, OSError):
+                task, made = given[pipe].pop(0), None
+                try:
                     made = pipe.recv()
-                    self._idle.append(pipe)
+                except (EOFError, OSError):
+                    self._pipes.remove(pipe)
+                    waiting = itertools.chain(given.pop(pipe), waiting)
                 hand_out()
                 if isinstance(made, Exception):
                     raise made
@@ -94,6 +100,7 @@ class Local:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._processes.append(process)
+        self._pipes.append(ours)
         return ours
 
 

@@ -72,14 +72,12 @@ def timed(
 
     Returns:
         ``first_passage`` and ``settling``: for each of the levels, the step of each run at which its excess first is at
-        or below the level, and from which it stays there (NaN if it never does). ``error_first_passage`` and
+        or below the level, and from which its size stays there (NaN if it never does). ``error_first_passage`` and
         ``error_settling``: the same for the error.
     """
-    # How far below its end a run is does not matter.
-    low, right = np.maximum(excess, 0), np.maximum(error, 0)
     return {
         "first_passage": [whole(first_passage(steps, excess, level)) for level in levels],
-        "settling": [whole(settling_time(steps, low, level)) for level in levels],
+        "settling": [whole(settling_time(steps, excess, level)) for level in levels],
         "error_first_passage": whole(first_passage(steps, error, error_level)),
-        "error_settling": whole(settling_time(steps, right, error_level)),
+        "error_settling": whole(settling_time(steps, error, error_level)),
     }

@@ -268,11 +268,13 @@ def cost(configuration: Configuration) -> float:
 def _measured(path: Flow, steps: NDArray[np.int64], trace: Floats, error: Floats) -> dict[str, Any]:
     """What a cell keeps of its runs' Tr H and test error, (runs, records)."""
     excess = path.excess(trace)
+    # How far below the end a run is does not matter.
+    low, right = np.maximum(excess, 0), np.maximum(path.error_excess(error), 0)
     late = steps > 0.75 * steps[-1]
     shown = np.unique(np.rint(np.geomspace(1, len(steps) - 1, 24)).astype(int))
     middle = [np.median(values[:, shown], axis=0) for values in (trace, error)]
     return {
-        **timed(steps, excess, LEVELS, path.error_excess(error), ERROR_LEVEL),
+        **timed(steps, low, LEVELS, right, ERROR_LEVEL),
         "late_excess": short(excess[:, late].mean(1)),
         "late_error": short(error[:, late].mean(1)),
         "curve": [whole(steps[shown]), *map(short, middle)],

@@ -56,7 +56,7 @@ def test_a_killed_scheduler(laboratory: Laboratory) -> None:
     assert [len(laboratory.started(n)) for n in finished] == [before[n] for n in finished]
 
 
-def test_a_cluster_without_workers_is_waited_for_so_long(laboratory: Laboratory) -> None:
+def test_workers_are_waited_for_so_long_and_make_one_run_at_once(laboratory: Laboratory) -> None:
     laboratory.cluster(workers=0)
     start = f"start some with `dask worker {laboratory.address} --nworkers 1 --nthreads 1`"
     short = "from flatter_lib.evidence import cluster; cluster.JOIN = 2"
@@ -80,15 +80,14 @@ def test_a_cluster_without_workers_is_waited_for_so_long(laboratory: Laboratory)
     status, said, complained = laboratory.finish(sweep)
     assert (status, laboratory.gathered()) == (0, RUNS)
     assert complained == f"a worker has joined {laboratory.address}: the sweep goes on\n"
-
-
-def test_a_worker_that_makes_several_runs_at_once_is_refused(laboratory: Laboratory) -> None:
-    laboratory.cluster(workers=0)
     laboratory.join(threads=2)
-    status, _, complained = laboratory.finish(laboratory.begin())
-    assert status == 1
-    assert complained.endswith("makes several runs in one process: start it with `--nthreads 1`\n")
-    assert not laboratory.kept()
+    (laboratory.store / "laboratory.runs.jsonl").unlink()
+    assert laboratory.finish(laboratory.begin()) == (
+        1,
+        "",
+        f"flatter: a worker of {laboratory.address} makes several runs in one process: start it with "
+        "`--nthreads 1`\n",
+    )
 
 
 def test_a_scheduler_that_falls_silent(laboratory: Laboratory) -> None:

@@ -37,11 +37,11 @@ def test_processes_with_one_thread_each(
     head, _, rest = here.source.read_text().partition("    number, folder =")
     here.source.write_text(f"{early}{head}{THREADS}{rest[rest.index('def cost') :]}")
     source = find("laboratory.runs").source()
-    tasks = [Task("laboratory.runs", ({"number": n},), source, "") for n in range(4)]
-    with local(2) as pool:
+    tasks = [Task("laboratory.runs", ({"number": n},), source, "") for n in range(2)]
+    with local(1) as pool:
         made = [records for _, records in pool.outcomes(tasks)]
     records = [record for each in made for record in each or ()]
-    assert sorted(record.configuration["number"] for record in records) == list(range(4))
+    assert [record.configuration["number"] for record in records] == [0, 1]
     for record in records:
         assert record.error == {}
         assert record["process"] != os.getpid()

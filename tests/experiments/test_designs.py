@@ -18,6 +18,7 @@ from flatter_lib.experiments import (
     sparse_recovery,
     teacher_student,
 )
+from flatter_lib.experiments._ensembles import timed
 from flatter_lib.experiments.design import Landscape, rungs
 
 PUBLISHED = sorted(Path(__file__).parents[2].glob("book/results/*.jsonl"))
@@ -64,6 +65,20 @@ def test_what_cannot_be_made_in_one_pass_has_another_key(module) -> None:
         if type(value) in (int, float) and field.name not in ("lr", "memory", "seed"):
             other = dataclasses.replace(first, **{field.name: value + 1})
             assert module.batch(other) != module.batch(first), field.name
+
+
+def test_a_run_far_below_its_end_has_not_settled() -> None:
+    steps, x = (
+        np.arange(0, 50, 10),
+        np.array([[1.0, 0.05, -0.5, 0.05, 0.04], [1.0, 0.2, 0.3, 0.2, 0.2]]),
+    )
+    found = timed(steps, x, (0.1, 0.25), x[::-1], 0.045)
+    assert plain(found) == {
+        "first_passage": [[10, "NaN"], [10, 10]],
+        "settling": [[30, "NaN"], [30, 30]],
+        "error_first_passage": ["NaN", 20],
+        "error_settling": ["NaN", 40],
+    }
 
 
 @pytest.mark.parametrize("profile", PROFILES)
