@@ -131,7 +131,7 @@ class Ensemble:
         self._noisy = [(unit, generator) for unit, strength, generator in runs if strength]
         self._batches = inputs.new_empty(self._rows.numel() if batch else 0, *inputs.shape[1:])
         self._gradient: Callable[..., tuple[Tensor, Tensor]]
-        if loss is None and is_chain(network):
+        if loss is None and is_chain(network) and inputs.ndim == 2:
             *_, bias = network.parameters()
             alike("targets", targets, bias.expand(len(targets), -1))
             self._gradient = Chain(network, len(weights), size, like=self.weights)

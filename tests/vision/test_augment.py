@@ -27,24 +27,24 @@ def one_by_one(inputs: Tensor, generator: torch.Generator, padding: int, flip: b
 
 
 @pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize("padding", [0, 1, 4, 9])
-@pytest.mark.parametrize("shape", [(64, 3, 8, 6), (64, 1, 5, 8), (1, 3, 32, 32), (0, 3, 4, 4)])
+@pytest.mark.parametrize("padding", [0, 1, 9])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((64, 3, 8, 6), torch.float64),
+        ((64, 1, 5, 8), torch.bfloat16),
+        ((1, 3, 32, 32), torch.float32),
+        ((16, 3, 4, 4), torch.uint8),
+    ],
+)
 def test_batch_is_the_loop_over_its_images(
-    shape: tuple[int, int, int, int], padding: int, flip: bool
+    shape: tuple[int, int, int, int], dtype: torch.dtype, padding: int, flip: bool
 ) -> None:
-    inputs = images(*shape)
+    inputs = (10 * images(*shape)).abs().to(dtype)
     outputs = crop_and_flip(inputs, seeded(3), padding, flip)
-    if shape[0]:
-        assert torch.equal(outputs, one_by_one(inputs, seeded(3), padding, flip))
-    assert outputs.shape == shape
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.uint8])
-def test_dtype_is_kept_and_values_are_exact(dtype: torch.dtype) -> None:
-    inputs = (10 * images(16, 3, 8, 8)).abs().to(dtype)
-    outputs = crop_and_flip(inputs, seeded(3))
     assert outputs.dtype == dtype
-    assert torch.equal(outputs, one_by_one(inputs, seeded(3), 4, flip=True))
+    assert torch.equal(outputs, one_by_one(inputs, seeded(3), padding, flip))
+    assert crop_and_flip(inputs[:0], seeded(3), padding, flip).shape == (0, *shape[1:])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -75,26 +75,6 @@ def test_a_chunk_without_variance_is_refused() -> None:
     assert layer.eval()(torch.randn(5, 3, 1, 1, dtype=F64)).shape == (5, 3, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "layer"),
-    [
-        ("none", nn.Identity),
-        ("batch", nn.BatchNorm2d),
-        ("ghost", GhostBatchNorm2d),
-        ("group", nn.GroupNorm),
-    ],
-)
-def test_names(kind: Any, layer: type[nn.Module]) -> None:
-    made = normalization(kind, 12, ghost_batch=5, groups=3, dtype=F64)
-    assert type(made) is layer
-    assert {p.dtype for p in made.parameters()} <= {F64}
-    assert [tuple(p.shape) for p in made.parameters()] == ([] if kind == "none" else [(12,)] * 2)
-    if isinstance(made, GhostBatchNorm2d):
-        assert made.ghost_batch == 5
-    if isinstance(made, nn.GroupNorm):
-        assert made.num_groups == 3
-
-
 def test_groups_are_normalised_image_by_image() -> None:
     x = images(2, channels=4)
     outputs = normalization("group", 4, groups=2, dtype=F64)(x)
