@@ -31,13 +31,14 @@ class History:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.read, self.bands, self.text = cache(self._read), cache(self._bands), cache(self._text)
+        self.git, self.bands, self.text = cache(self._git), cache(self._bands), cache(self._text)
+        self.read = cache(self._read)
         lines = self.git(
             "rev-list", "--topo-order", "--reverse", "--parents", "HEAD", "--", "book/claims"
         )
         self.parents = {commit: rest for commit, *rest in map(str.split, lines.splitlines())}
 
-    def git(self, *words: str) -> str:
+    def _git(self, *words: str) -> str:
         done = ["git", "-C", str(self.root), *words]
         return subprocess.run(done, check=True, capture_output=True, encoding="utf-8").stdout
 
