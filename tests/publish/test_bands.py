@@ -31,13 +31,14 @@ class History:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.read, self.bands = cache(self._read), cache(self._bands)
+        self.git, self.bands, self.text = cache(self._git), cache(self._bands), cache(self._text)
+        self.read = cache(self._read)
         lines = self.git(
             "rev-list", "--topo-order", "--reverse", "--parents", "HEAD", "--", "book/claims"
         )
         self.parents = {commit: rest for commit, *rest in map(str.split, lines.splitlines())}
 
-    def git(self, *words: str) -> str:
+    def _git(self, *words: str) -> str:
         done = ["git", "-C", str(self.root), *words]
         return subprocess.run(done, check=True, capture_output=True, encoding="utf-8").stdout
 
@@ -80,12 +81,19 @@ class History:
                 gone.append(before[0])
         return gone, last
 
-    def precedes(self, commit: str, *search: str) -> bool:
-        """Whether a commit came before the first of those that a search of the log finds, if it finds any."""
-        found = self.git("log", "--topo-order", "--format=%H", *search).split()
+    def _text(self, commit: str, file: str) -> str:
+        """A file at a commit; empty where it is not."""
+        try:
+            return self.git("show", f"{commit}:{file}")
+        except subprocess.CalledProcessError:
+            return ""
+
+    def precedes(self, commit: str, file: str, holding: str = "") -> bool:
+        """Whether a commit came before the first one in which a file held a text, if it ever did."""
+        commits = self.git("log", "--topo-order", "--reverse", "--format=%H", "--", file).split()
+        first = next((c for c in commits if holding in self.text(c, file)), "")
         commit = self.git("rev-parse", commit).strip()
-        older = found and self.git("merge-base", commit, found[-1]).strip() == commit != found[-1]
-        return not found or bool(older)
+        return not first or self.git("merge-base", commit, first).strip() == commit != first
 
 
 def problems(project: Project, history: History) -> Iterator[str]:
@@ -115,11 +123,11 @@ def _problems(project: Project, history: History, claim: Claim) -> Iterator[str]
     elif claim.since and claim.before_records:
         chapter = project.chapter_paths(Path(claim.file).stem)
         twins = [str(path.relative_to(project.root)) for path in (chapter.twin, chapter.values)]
-        if not history.precedes(claim.since, f"-S{claim.id}", "--", *twins):
+        if not all(history.precedes(claim.since, twin, claim.id) for twin in twins):
             yield f"commit {claim.since} is not older than its row: its band was not written before"
         records = sources.read(chapter).metadata.get("flatter", {}).get("records", [])
-        added = [("--diff-filter=A", "--", f"book/results/{name}") for name in records]
-        if added and not any(history.precedes(claim.since, *search) for search in added):
+        older = [history.precedes(claim.since, f"book/results/{name}") for name in records]
+        if older and not any(older):
             yield f"commit {claim.since} is not older than its records: its band was not written before"
 
 
