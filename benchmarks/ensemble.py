@@ -182,7 +182,7 @@ def peak_memory() -> float:
 
 
 def valley(steps: int) -> None:
-    """The scalar valley, by its compiled loop and as a problem of the ensemble."""
+    """The scalar valley, by its compiled loop."""
     problem, lr, momentum, noise = ScalarValley(), 0.02, 0.9, 0.2
 
     def compiled(steps: int) -> None:
@@ -196,26 +196,11 @@ def valley(steps: int) -> None:
             levels=[0.1],
         )
 
-    def batched(settings: int, seeds: int, steps: int) -> None:
-        run(
-            problem,
-            lr=np.full(settings, lr),
-            momentum=momentum,
-            label_noise=noise,
-            steps=steps,
-            seeds=seeds,
-        )
-
     compiled(1)
     taken = seconds(lambda: compiled(steps))
     print(
         f"scalar valley, {steps:,} steps of 1000 runs, first passage and settling of each: {taken:.1f} s"
     )
-    for settings, seeds in ((1, 1000), (100, 100)):
-        each = 1e9 / (step_rate(partial(batched, settings, seeds), 100) * settings * seeds)
-        print(
-            f"  as a problem of the ensemble, {settings} x {seeds} runs: {each:.0f} ns a step of a run"
-        )
 
 
 def main() -> None:
