@@ -79,7 +79,6 @@ def test_a_plain_install_has_the_core_and_names_what_it_lacks() -> None:
         "from flatter_lib.heavy_ball import ScaledMomentum",
         "from flatter_lib.nqm import tune",
         "from flatter_lib.valleys import ScalarValley",
-        "from flatter_lib.ensemble import run",
         without=lab(),
     )
     modules = ("", ".checks", ".faces", ".heavy_ball", ".heavy_ball.modes")
@@ -87,9 +86,7 @@ def test_a_plain_install_has_the_core_and_names_what_it_lacks() -> None:
     assert own == [f"flatter_lib{module}" for module in modules]
     assert "torch" in torch
     assert scheduler == ["flatter_lib.heavy_ball.rule", "flatter_lib.heavy_ball.scheduler"]
-    for name, said in zip(
-        ("nqm.tune", "valleys.ScalarValley", "ensemble.run"), lacking, strict=True
-    ):
+    for name, said in zip(("nqm.tune", "valleys.ScalarValley"), lacking, strict=True):
         start, cure = f"ModuleNotFoundError: flatter_lib.{name} needs ", "'flatter-lib[lab]'"
         needed, _, told = said.removeprefix(start).partition(": ")
         assert (needed in lab(), told) == (True, f"python -m pip install {cure}")
