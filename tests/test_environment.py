@@ -94,7 +94,7 @@ def test_what_would_break_is_kept_out(extra: str, name: str, next_version: str) 
 def test_what_the_checks_start_is_declared() -> None:
     plugins = {"nbval", "pytest-timeout", "pytest-xdist", "ruff", "mypy"}
     assert plugins <= {r.name for r in declared("test")}
-    assert "psutil" in {r.name for r in declared("book")}  # ends what the pool started
+    assert "psutil" in {r.name for r in declared("book")}  # ends what a command started
 
 
 def test_extras_stand_on_each_other_and_on_a_small_core() -> None:
