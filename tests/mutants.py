@@ -44,6 +44,8 @@ OTHER_TESTS = {
     "ensemble/step": "tests/ensemble",
     "ensemble/draws": "tests/ensemble",
     "ensemble/engine": "tests/ensemble",
+    "vision/checkpoint": "tests/vision/test_checkpoint.py tests/vision/test_train.py",
+    "vision/chain": "tests/vision/test_ensemble.py",
     "vision/objective": "tests/vision/test_train.py tests/vision/test_ensemble.py",
     "valleys/diagonal_run": "tests/experiments/test_sparse_recovery.py",
     "valleys/drift": "tests/valleys/test_drift.py",
@@ -111,7 +113,8 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("ensemble/step", "self._strength * self.batch", "self._strength / self.batch"),
     ("ensemble/draws", "drawn.swapaxes(0, 1)", "drawn.swapaxes(1, 1)"),
     ("ensemble/engine", ", *runs.shape[1:]).swapaxes", ", *runs.shape[2:]).swapaxes"),
-    ("vision/train", "type(error).__name__])[0]", "type(error).__name__])[1]"),
+    ("vision/chain", "out=self._loss).mul_(0.5 / x", "out=self._loss).mul_(0.5 * x"),
+    ("vision/checkpoint", "type(error).__name__])[0]", "type(error).__name__])[1]"),
     ("vision/label_noise", "self.strength / (outputs - 1)", "self.strength / (outputs + 1)"),
     ("vision/normalization", "if chunks[-1].shape[0]", "if chunks[-2].shape[0]"),
     ("vision/measure", "in parts) / len(inputs)", "in parts) / CHUNK"),
@@ -166,9 +169,6 @@ NO_FAULTS = {
     "valleys/factorization: options={": "more digits of a minimum than are asked for",
     "ensemble/engine: _CACHE": "of the processor: how many runs are made together changes no bit",
     "curvature: gradient = torch.autograd.grad(outputs, leaves, signs[k], retain": "when memory is freed",
-    "valleys/scalar: return 10 ->": (
-        "an estimate of memory: how many runs are made together changes no bit of them, which tests hold"
-    ),
     "experiments/stationary_law: steps, momenta = ": (
         "other settings, as good as these: no record and no chapter holds them"
     ),

@@ -17,6 +17,7 @@ LIBRARY = Project.find(Path(__file__).parent).library
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("faces",),  # what a package's __init__ is made of
     ("checks",),
+    ("files",),  # how a file is replaced
     ("compiled",),
     ("heavy_ball",),
     ("stats",),
@@ -27,7 +28,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("vision", "text"),
     ("fingerprint",),  # what code a result was computed with
     ("machine",),  # what a result was computed on
-    ("files",),  # how a file is replaced
     ("experiments",),
     ("evidence",),
     ("notebook",),  # how a value travels in the output of a cell

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from flatter_lib.ensemble import run
-from flatter_lib.valleys.scalar import ScalarValley
 
 from ..valleys.problems import PROBLEMS
 from .reference import sgd
@@ -21,17 +20,10 @@ NOISES = [
 ]
 
 
-class Scalar(ScalarValley):
-    """With the outputs that the plain loop differentiates."""
-
-    def outputs(self, w):
-        return (w[0] * w[1]).reshape(1, 1)
-
-
 @pytest.mark.parametrize(("noise", "batch_size"), NOISES)
 @pytest.mark.parametrize("name", UNITS)
 def test_every_step_is_that_of_torch_sgd(name, noise, batch_size):
-    problem = Scalar(target=1.3) if name == "scalar" else PROBLEMS[name]
+    problem = PROBLEMS[name]
     start = problem.start_on_manifold(np.random.default_rng(1)).numpy()
     # Some way off the manifold, so that there is a gradient without noise too.
     start = start + 0.05 * np.random.default_rng(2).standard_normal(start.shape)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flatter_lib.ensemble import run
 from flatter_lib.ensemble.draws import noise_stream, row_stream
 from flatter_lib.valleys.diagonal import DiagonalNetwork
-from flatter_lib.valleys.scalar import ScalarValley
+from flatter_lib.valleys.scalar import ScalarValley, simulate
 
 from ..refusals import refuses
 from ..valleys.problems import PROBLEMS
@@ -190,7 +190,7 @@ def test_observables_are_those_of_the_recorded_points():
 
 
 def test_records_are_spaced_evenly_in_the_logarithm():
-    steps = run(ScalarValley(), lr=0.1, steps=10_000, seeds=1, observe="loss").steps
+    steps = run(PROBLEMS["scalar"], lr=0.1, steps=10_000, seeds=1, observe="loss").steps
     assert steps[:3].tolist() == [0, 1, 2]
     assert steps[-1] == 10_000
     late = np.diff(np.log(steps[steps > 200]))
@@ -226,15 +226,13 @@ def test_single_precision_follows_double():
 
 
 def test_label_noise_of_the_scalar_valley_is_that_of_its_compiled_loop():
-    from flatter_lib.valleys.scalar import simulate
-
     valley = ScalarValley(target=1.3, start=1.9)
     one = {"lr": 0.05, "momentum": 0.9, "label_noise": 0.2, "steps": 3000, "seeds": 4}
-    result = run(valley, **one, every=1000, observe=("imbalance", "trace", "loss"))
+    seen = {"u": lambda w: w[:, 0], "v": lambda w: w[:, 1]}
+    result = run(PROBLEMS["scalar"], start=valley.initial, **one, every=1000, observe=seen)
     w = simulate(valley, **one, at=[0, 1000, 2000, 3000]).w[0]
-    assert result.values["imbalance"][0] == pytest.approx(valley.imbalance(w), abs=1e-10)
-    assert result.values["trace"][0] == pytest.approx(valley.trace_hessian(w), abs=1e-10)
-    assert result.values["loss"][0] == pytest.approx(valley.loss(w), abs=1e-10)
+    assert result.values["u"][0] == pytest.approx(w[..., 0], abs=1e-10)
+    assert result.values["v"][0] == pytest.approx(w[..., 1], abs=1e-10)
 
 
 def test_an_error_in_one_chunk_is_that_of_the_run():

@@ -41,7 +41,7 @@ def training(network: nn.Module, x: Tensor, y: Tensor, **options: Any) -> Traini
     optimizer = options.pop(
         "optimizer", torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     )
-    schedulers = [CosineAnnealingLR(optimizer, T_max=30), ScaledMomentum(optimizer, prefactor=0.8)]
+    schedulers = [CosineAnnealingLR(optimizer, T_max=30), ScaledMomentum(optimizer, 0.8, 2 / 3)]
     return Training(
         network, x, y, optimizer, batch=5, generator=seeded(3), schedulers=schedulers,
         noise=LabelNoise("additive", 0.3), **options,
@@ -68,7 +68,7 @@ def test_a_step_is_what_a_loop_by_hand_makes() -> None:
     network, generator, noise = mlp(), seeded(3), LabelNoise("additive", 0.3)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     cosine = CosineAnnealingLR(optimizer, T_max=30)
-    momentum = ScaledMomentum(optimizer, prefactor=0.8)
+    momentum = ScaledMomentum(optimizer, 0.8, 2 / 3)
     visited = []
     for _ in range(7):
         rows = torch.randint(IMAGES, (5,), generator=generator)
