@@ -124,6 +124,42 @@ class Rung(NamedTuple):
     seed: int
 
 
+class Scan(NamedTuple):
+    r"""Momenta of one step size and noise strength, all with the same number of steps, whatever kappa they have.
+
+    Laid out on kappa, a scan would follow the power 2/3 of the step size even if the best momentum were noise; this one
+    has the same momenta at every step size, and a setting that needs more steps than the others' counts as slower.
+
+    Attributes:
+        lr: step size eta.
+        strength: epsilon.
+        memories: 1 - beta.
+        steps: of each run: several times those of the fastest setting, in a pilot with other seeds.
+
+    Examples:
+        >>> valley = Landscape(slow=1.0, strength=0.1, lrs=(0.4, 0.2), patience=10.0, drift=3.0)
+        >>> scan = Scan(0.2, 0.1, powers(0.05, 0.2), steps=900)
+        >>> [(cell.memory, round(cell.kappa, 2)) for cell in scan.rung(valley, seed=0).cells]
+        [(0.05, 3.2), (0.07071, 1.13), (0.1, 0.4), (0.1414, 0.14), (0.2, 0.05)]
+    """
+
+    lr: float
+    strength: float
+    memories: tuple[float, ...]
+    steps: int
+
+    def rung(self, landscape: Landscape, seed: int) -> Rung:
+        """Its cells, the noise of which begins at this seed."""
+        cells = [Cell(rounded(self.lr), m, self.strength, landscape) for m in self.memories]
+        return Rung(cells, self.steps, seed)
+
+
+def powers(low: float, high: float, *, per_octave: float = 2.0) -> tuple[float, ...]:
+    """Numbers from low to about high, each so much above the last that a factor of 2 takes so many."""
+    count = round(float(np.log2(high / low)) * per_octave) + 1
+    return tuple(rounded(low * 2 ** (i / per_octave)) for i in range(count))
+
+
 def rungs(
     cells: Iterable[Cell], seed: int, *, together: int = 4, longest: float = 1.5
 ) -> list[Rung]:
