@@ -126,6 +126,14 @@ def test_sign_test_against_the_binomial_law(more: int, fewer: int) -> None:
     assert sign_test([2.0] * more + [-1] * fewer + [0] * 5) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("fresh", "passed"), [(101.49, True), (101.51, False), (98.51, True), (98.49, False)]
+)
+def test_entries_are_equal_up_to_both_tolerances(fresh: float, passed: bool) -> None:
+    pair = (Record("valley", {}, {"time": 100.0}), Record("valley", {}, {"time": fresh}))
+    assert judge([pair], {"time": {"rtol": 1e-2, "atol": 0.5}})["time"].passed is passed
+
+
 @pytest.mark.parametrize("wrong", [{"rtol": -1}, {"atol": math.nan}, {"share": 0}, {"share": 1.1}])
 def test_a_rule_that_is_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: must be in"):
