@@ -70,7 +70,7 @@ def _add_risks(
     """Add up the risks, and the derivatives of the last by the rates and, at the end, by the momentum."""
     pieces = rates.size
     # What a piece does: its power and its noise, and of each the derivatives by the rate and by the momentum.
-    powers, noises = np.zeros((3, pieces, 4)), np.zeros((3, pieces, 3))
+    powers, noises = np.empty((3, pieces, 4)), np.empty((3, pieces, 3))
     moments = np.empty((pieces + 1, 3))
     for m in range(curvature.size):
         v = noise[m] / batch
@@ -79,23 +79,31 @@ def _add_risks(
         for k in range(pieces):
             if momentum > 0.0:
                 _piece(curvature[m], rates[k], momentum, lengths[k], powers[:, k], noises[:, k])
+                now = _between(_entries(powers[0, k]), _three(moments[k]))
+                for i in range(3):
+                    moments[k + 1, i] = now[i] + v * noises[0, k, i]
             else:
-                _plain_piece(curvature[m], rates[k], lengths[k], powers[:, k], noises[:, k])
-            now = _between(_entries(powers[0, k]), _three(moments[k]))
-            for i in range(3):
-                moments[k + 1, i] = now[i] + v * noises[0, k, i]
+                found = _plain_piece(curvature[m], rates[k], lengths[k])
+                powers[0, k, 0], powers[1, k, 0], noises[0, k, 0], noises[1, k, 0] = found
+                moments[k + 1, 0] = found[0] * found[0] * moments[k, 0] + v * found[2]
             risks[k + 1] += moments[k + 1, 0]
         # The derivatives of the last risk by E[ww], 2 E[wm] and E[mm], backwards.
         by = (1.0, 0.0, 0.0)
         for k in range(pieces - 1, -1, -1):
-            power, before = _entries(powers[0, k]), _three(moments[k])
+            if momentum == 0.0:
+                power, by_rate = powers[0, k, 0], powers[1, k, 0]
+                slope = 2.0 * power * by_rate * moments[k, 0] + v * noises[1, k, 0]
+                gradient[k] += by[0] * slope
+                by = (by[0] * power * power, 0.0, 0.0)
+                continue
+            step, before = _entries(powers[0, k]), _three(moments[k])
             for way in range(1, 3):
-                change = _bent(_entries(powers[way, k]), power, before)
+                change = _bent(_entries(powers[way, k]), step, before)
                 slope = by[0] * (change[0] + v * noises[way, k, 0])
                 slope += 2.0 * by[1] * (change[1] + v * noises[way, k, 1])
                 slope += by[2] * (change[2] + v * noises[way, k, 2])
                 gradient[k if way == 1 else pieces] += slope
-            by = _between((power[0], power[2], power[1], power[3]), by)
+            by = _between((step[0], step[2], step[1], step[3]), by)
 
 
 @inner
@@ -138,8 +146,8 @@ def _piece(h: float, rate: float, beta: float, steps: int, powers: Floats, noise
 
 
 @inner
-def _plain_piece(h: float, rate: float, steps: int, powers: Floats, noises: Floats) -> None:
-    """The same without momentum: of each, the entry that belongs to the weight, which nothing else reaches."""
+def _plain_piece(h: float, rate: float, steps: int) -> tuple[float, float, float, float]:
+    """Without momentum: the entries 11 of A^n and W_n, each before its derivative by the rate; no other is needed."""
     x, n = rate * h, float(steps)
     root, fall = 1.0 - x, x * (2.0 - x)
     # At x = 1 a step ends it all, but no step does not.
@@ -151,8 +159,7 @@ def _plain_piece(h: float, rate: float, steps: int, powers: Floats, noises: Floa
         bend = h * n * (n - 1.0) * (1.0 if x > 1.0 else -1.0)
     else:
         bend = -2.0 * (slope * power + h * root * gain) / fall
-    powers[0, 0], powers[1, 0] = power, slope
-    noises[0, 0], noises[1, 0] = rate * rate * gain, rate * (2.0 * gain + rate * bend)
+    return power, slope, rate * rate * gain, rate * (2.0 * gain + rate * bend)
 
 
 @inner
