@@ -19,7 +19,6 @@ import os
 import pickle
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -29,6 +28,8 @@ import llvmlite  # type: ignore[import-untyped]
 import numba
 import numpy as np
 from numba.core import caching, compiler, config, serialize
+
+from flatter_lib.files import replace
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -106,7 +107,9 @@ class _Kept(caching.NullCache):  # type: ignore[misc]
         try:
             if not data.lifted and not data.library.has_dynamic_globals:
                 path = self._path(sig, data.target_context)
-                _write(path, serialize.dumps(data._reduce()))
+                content = serialize.dumps(data._reduce())
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                replace(path, _digest(path, content) + content)
                 _make_room(path.parent)
         except Exception:
             return
@@ -128,19 +131,6 @@ class _Kept(caching.NullCache):  # type: ignore[misc]
 
 def _digest(path: Path, data: bytes) -> bytes:
     return hashlib.sha256(path.name.encode() + data).digest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that others see whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=SUFFIX, prefix="unfinished-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_digest(path, data) + data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
 
 
 def _make_room(home: Path) -> None:

@@ -97,7 +97,7 @@ def show(
 
     if not data:
         raise ValueError("data: give the numbers that the figure draws, by name")
-    usual, special = _tolerance(rtol, atol), dict(holds or {})
+    usual, special = Tolerance("figure", rtol=rtol, atol=atol), dict(holds or {})
     if unknown := [name for name in special if name not in data]:
         raise ValueError(f"holds: {unknown[0]!r} is not among the numbers of the figure")
     values = [column(name, numbers, special.get(name, usual)) for name, numbers in data.items()]
@@ -109,10 +109,3 @@ def show(
         {"image/svg+xml": buffer.getvalue(), "text/plain": f"<figure: {shapes}>"},
         {"role": "figure", "values": values},
     )
-
-
-def _tolerance(rtol: float, atol: float) -> Tolerance:
-    for name, number in (("rtol", rtol), ("atol", atol)):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"{name}: a number, got {number!r}")
-    return Tolerance("figure", rtol=float(rtol), atol=float(atol))

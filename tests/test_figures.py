@@ -115,8 +115,8 @@ def test_a_column_may_hold_otherwise(shown: Shown) -> None:
 @pytest.mark.parametrize(
     ("tolerance", "message"),
     [
-        ({"rtol": "1"}, "rtol: a number, got '1'"),
-        ({"atol": True}, "atol: a number, got True"),
+        ({"rtol": "1"}, r"rtol: must be real numbers in \[0, 1\), got '1'"),
+        ({"atol": True}, r"atol: must be real numbers in \[0, inf\), got True"),
         ({"atol": 1}, "data\\['x'\\]: it spans 1; atol, 1, must be less"),
         ({"holds": {"x": absolute(2)}}, "data\\['x'\\]: it spans 1; atol, 2, must be less"),
         ({"holds": {"z": relative(0.1)}}, "holds: 'z' is not among the numbers"),

@@ -66,7 +66,7 @@ def fewest_steps(landscape: Landscape, guesses: list[Place]) -> Place:
     uneven = landscape.oscillates
 
     def nearby(steps: int, x: Floats) -> Place:
-        return least_risk(landscape, steps, x[None], 0.3, smooth=uneven)
+        return minima(landscape, steps, x[None], 0.3, smooth=uneven)[0]
 
     best = min((interpolate(nearby, guess) for guess in guesses), key=lambda p: p.steps)
     least = nearby
@@ -88,22 +88,9 @@ def fewest_steps(landscape: Landscape, guesses: list[Place]) -> Place:
         if better.steps >= best.steps:
             break
         best = better
-    best = least_risk(landscape, best.steps, best.x[None], 1e-3, gain=GAIN)
+    best = minima(landscape, best.steps, best.x[None], 1e-3, gain=GAIN)[0]
     # A rounding error may part the logarithm from the risk.
     return replace(best, steps=int(landscape.crossings(best.x[None])[0]))
-
-
-def least_risk(
-    landscape: Landscape,
-    steps: int,
-    x: Floats,
-    radius: float,
-    *,
-    smooth: bool = False,
-    gain: float | None = None,
-) -> Place:
-    """The lowest of the :func:`minima`, whose arguments it has."""
-    return minima(landscape, steps, x, radius, smooth=smooth, gain=gain)[0]
 
 
 def minima(
@@ -245,7 +232,7 @@ class _Dips:
                 if (away > 3.0 / np.sqrt(self.places)).all():
                     chosen.append(int(place))
             starts = np.concatenate([starts, self.around[chosen]])
-        return least_risk(self.landscape, steps, starts, self.size / np.sqrt(self.places))
+        return minima(self.landscape, steps, starts, self.size / np.sqrt(self.places))[0]
 
 
 def _evenly_in_a_ball(places: int, dimensions: int) -> Floats:

@@ -1,12 +1,6 @@
 r"""Piecewise-constant step sizes: their exact risk, and the best of them for as few steps as possible.
 
-In one mode a piece of n steps of size :math:`\alpha` takes the second moment :math:`A` to
-
-.. math:: \rho A + \frac{\alpha^2 c}{B} G, \qquad \rho = (1 - \alpha h)^{2n}, \quad
-    G = \sum_{k<n} (1 - \alpha h)^{2k} = \frac{1 - \rho}{\alpha h (2 - \alpha h)},
-
-which is n steps of equation (3) of Zhang et al. (2019) at once. The gradient of the last risk follows backwards through
-the pieces, exactly. With momentum a piece moves three moments (:mod:`flatter_lib.nqm.heavy_pieces`).
+What a piece does to the modes, and the gradient of the last risk, are those of :mod:`flatter_lib.nqm.pieces`.
 """
 
 from __future__ import annotations
@@ -20,10 +14,9 @@ from scipy.special import expit, logit
 
 from flatter_lib import checks
 from flatter_lib.checks import Floats
-from flatter_lib.compiled import kernel
 from flatter_lib.nqm.descent import Place, interpolate
 from flatter_lib.nqm.exact import RANGES, Modes
-from flatter_lib.nqm.heavy_pieces import risks_of_pieces
+from flatter_lib.nqm.pieces import risks_of_pieces
 from flatter_lib.nqm.search_space import DIVERGED
 from flatter_lib.nqm.spectrum import NoisyQuadratic
 from flatter_lib.nqm.tuning import tune
@@ -96,8 +89,7 @@ class Schedule:
         """
         batch = checks.number("batch_size", batch_size, RANGES["batch_size"])
         modes = Modes(model.preconditioned(preconditioning))
-        given = modes, batch, self.lengths, self.rates
-        risks = risks_of_pieces(*given, self.momentum)[0] if self.momentum else _risks(*given)[0]
+        risks, _, _ = risks_of_pieces(modes, batch, self.lengths, self.rates, self.momentum)
         return np.where(risks < np.inf, risks, np.inf)
 
 
@@ -199,7 +191,7 @@ class _Search:
 
         def value_and_slope(x: Floats) -> tuple[float, Floats]:
             rates = self.rates(steps, x)
-            risks, gradient = _risks(self.modes, self.batch, lengths, rates)
+            risks, gradient, _ = risks_of_pieces(self.modes, self.batch, lengths, rates, 0.0)
             return float(np.log(risks[-1] / self.target)), gradient * rates / risks[-1]
 
         bounds = [(top + np.log(SMALLEST), top)] * pieces
@@ -305,54 +297,3 @@ def _lengths(steps: int, pieces: int) -> NDArray[np.int64]:
     ends = [steps * k // pieces for k in range(pieces + 1)]
     lengths: NDArray[np.int64] = np.array(ends[1:]) - np.array(ends[:-1])
     return lengths
-
-
-def _risks(
-    modes: Modes, batch: float, lengths: NDArray[np.int64], rates: Floats
-) -> tuple[Floats, Floats]:
-    """The risk at the start and after each piece, and the derivatives of the last by the rates."""
-    risks, gradient = np.zeros(rates.size + 1), np.zeros(rates.size)
-    arrays = modes.curvature, modes.noise, modes.weight
-    _add_risks(*arrays, lengths, np.asarray(rates), batch, risks, gradient)
-    return risks, gradient
-
-
-@kernel
-def _add_risks(
-    curvature: Floats,
-    noise: Floats,
-    weight: Floats,
-    lengths: NDArray[np.int64],
-    rates: Floats,
-    batch: float,
-    risks: Floats,
-    gradient: Floats,
-) -> None:
-    """Add up the risks at the start and after each piece, and the derivatives of the last by the rates."""
-    pieces = rates.size
-    moments, factors, gains = np.empty(pieces + 1), np.empty(pieces), np.empty(pieces)
-    for m in range(curvature.size):
-        h, c = curvature[m], noise[m] / batch
-        moments[0] = weight[m]
-        risks[0] += weight[m]
-        for k in range(pieces):
-            x, n = rates[k] * h, float(lengths[k])
-            fall = x * (2.0 - x)
-            # At x = 1 a step ends it all, but no step does not.
-            logarithm = 2.0 * n * (np.log1p(-x) if x < 1.0 else np.log1p(x - 2.0)) if n else 0.0
-            factors[k] = np.exp(logarithm)
-            gains[k] = -np.expm1(logarithm) / fall if fall != 0.0 else n
-            moments[k + 1] = factors[k] * moments[k] + rates[k] * rates[k] * c * gains[k]
-            risks[k + 1] += moments[k + 1]
-        onward = 1.0
-        for k in range(pieces - 1, -1, -1):
-            x, n, rate = rates[k] * h, float(lengths[k]), rates[k]
-            root, fall = 1.0 - x, x * (2.0 - x)
-            # Derivatives of the factor and of the gain.
-            slope = -2.0 * n * h * factors[k] / root if root != 0.0 else 0.0
-            if abs(fall) * n < 1e-6:
-                bend = h * n * (n - 1.0) * (1.0 if x > 1.0 else -1.0)
-            else:
-                bend = -(slope + 2.0 * h * root * gains[k]) / fall
-            gradient[k] += onward * (slope * moments[k] + c * rate * (2.0 * gains[k] + rate * bend))
-            onward *= factors[k]

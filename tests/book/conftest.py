@@ -24,6 +24,8 @@ from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.project import Chapter, Project
 from flatter_lib.values import glue
 
+from ..publish.conftest import HEADER
+
 SLUG = "falling-water"
 
 TOC = """\
@@ -37,22 +39,11 @@ parts:
 
 INDEX = "# A little book\n\nRead {doc}`chapters/falling-water`.\n"
 
-SOURCE = """\
----
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
-flatter:
-  profiles:
-    smoke: {drops: 2}
-  records: [drops.json]
----
+FRONT = HEADER.replace("smoke: {runs: 2}", "smoke: {drops: 2}\n  records: [drops.json]")
 
+SOURCE = (
+    FRONT
+    + """
 # Falling water
 
 How long does a drop fall? It takes {glue:text}`fall-time`.
@@ -88,6 +79,7 @@ claims.record("free-fall", 0.45, 0.44, 0.46, runs=3, scale="laptop")
 print("drops", drops)
 ```
 """
+)
 
 CLAIMS = """\
 - id: free-fall

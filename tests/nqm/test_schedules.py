@@ -15,8 +15,7 @@ from flatter_lib.nqm import (
     tune_schedule,
 )
 from flatter_lib.nqm.exact import Modes
-from flatter_lib.nqm.heavy_pieces import risks_of_pieces
-from flatter_lib.nqm.schedules import _risks
+from flatter_lib.nqm.pieces import risks_of_pieces
 
 from ..refusals import refuses
 
@@ -74,10 +73,12 @@ def test_gradient_is_that_of_the_risk(rates: list[float], longest: int) -> None:
     modes = Modes(NoisyQuadratic([1.0, 0.5, 0.01], [1.0, 0.3, 2.0], 1, [1.0, 2.0, 0.5]))
     lengths = np.arange(longest, longest + len(rates), dtype=np.int64)
     at = np.array(rates)
-    _, gradient = _risks(modes, 4.0, lengths, at)
+    _, gradient, by_momentum = risks_of_pieces(modes, 4.0, lengths, at, 0.0)
+    assert np.isnan(by_momentum)
     for k in range(at.size):
         width = 1e-7 * np.eye(at.size)[k]
-        values = [_risks(modes, 4.0, lengths, at + sign * width)[0][-1] for sign in (1, -1)]
+        ends = (at + width, at - width)
+        values = [risks_of_pieces(modes, 4.0, lengths, end, 0.0)[0][-1] for end in ends]
         slope = (values[0] - values[1]) / 2e-7
         assert gradient[k] == pytest.approx(
             slope, rel=2e-4, abs=1e-7 * max(1.0, values[0] * longest)

@@ -46,6 +46,17 @@ def setup(app: Sphinx) -> None:
 class _FromLedger(SphinxDirective):
     """What the directives share: the project, the files on which the page depends, titles, paragraphs of Markdown."""
 
+    def run(self) -> list[nodes.Node]:
+        """Make what the page shows; a ledger or a list of parts that cannot be read is the page's error."""
+        try:
+            return self.made()
+        except BookError as error:
+            raise self.error(str(error)) from error
+
+    def made(self) -> list[nodes.Node]:
+        """What the page shows."""
+        raise NotImplementedError
+
     @property
     def project(self) -> Project:
         return Project(Path(self.env.srcdir))
@@ -90,24 +101,18 @@ class _FromLedger(SphinxDirective):
 class VerdictCounts(_FromLedger):
     """``{verdict-counts}``: how many claims have which verdict."""
 
-    def run(self) -> list[nodes.Node]:
-        """Make the list."""
-        try:
-            return [counts(self.entries())]
-        except BookError as error:
-            raise self.error(str(error)) from error
+    def made(self) -> list[nodes.Node]:
+        """The list."""
+        return [counts(self.entries())]
 
 
 class LedgerDirective(_FromLedger):
     """``{ledger}``: the claims by paper, each with what was measured and its verdict."""
 
-    def run(self) -> list[nodes.Node]:
-        """Make the counts and one section a paper; whatever is wrong with the ledger becomes a warning."""
-        try:
-            entries = self.entries()
-            papers = self.papers(entries)
-        except BookError as error:
-            raise self.error(str(error)) from error
+    def made(self) -> list[nodes.Node]:
+        """The counts and one section a paper; whatever is wrong with the ledger becomes a warning."""
+        entries = self.entries()
+        papers = self.papers(entries)
         for problem in ledger.problems(self.project):
             logger.warning(problem, location=self.get_location())
         # Papers in the order of their parts' list, then as the ledger first names them, the book's own claims last.
@@ -165,13 +170,10 @@ class LedgerDirective(_FromLedger):
 class CoverageDirective(_FromLedger):
     """``{coverage}``: the papers part by part, each with the rows that are about it."""
 
-    def run(self) -> list[nodes.Node]:
-        """Make one section a paper; a part that no row is about becomes a warning."""
-        try:
-            entries = self.entries()
-            papers = self.papers(entries)
-        except BookError as error:
-            raise self.error(str(error)) from error
+    def made(self) -> list[nodes.Node]:
+        """One section a paper; a part that no row is about becomes a warning."""
+        entries = self.entries()
+        papers = self.papers(entries)
         for problem in coverage.problems(papers):
             logger.warning(problem, location=self.get_location())
         verdict_of = {entry.claim.id: entry.verdict for entry in entries}

@@ -1,4 +1,4 @@
-r"""Heavy ball whose step size is constant over pieces of a training: its exact risk, and the derivatives of that.
+r"""Step sizes that stay constant over pieces of a training: the exact risk, and the derivatives of that.
 
 In one mode the weight and its buffer, :math:`z = (\theta, m)`, move as :math:`z_{t+1} = A z_t + \kappa \xi_t` with
 
@@ -8,8 +8,14 @@ In one mode the weight and its buffer, :math:`z = (\theta, m)`, move as :math:`z
 which is equation (5) of Zhang et al. (2019). A piece of n steps takes the second moments :math:`M = E[z z^\top]` to
 :math:`A^n M (A^n)^\top + (c/B)\, W_n` with :math:`W_n = \sum_{k<n} A^k \kappa\kappa^\top (A^k)^\top`, and
 :math:`W_{m+n} = W_m + A^m W_n (A^m)^\top`, so that any n costs its binary digits. The buffer is handed on from piece
-to piece as it is, which is what PyTorch does when a scheduler changes the learning rate. Derivatives by the step size
-and by the momentum go forwards within a piece and backwards through the pieces; both are exact.
+to piece as it is, which is what PyTorch does when a scheduler changes the learning rate. Without momentum the weight
+moves alone, as in equation (3), and a piece has a closed form:
+
+.. math:: E[\theta^2] \mapsto \rho\, E[\theta^2] + \frac{\alpha^2 c}{B} G, \qquad \rho = (1 - \alpha h)^{2n}, \quad
+    G = \sum_{k<n} (1 - \alpha h)^{2k} = \frac{1 - \rho}{\alpha h (2 - \alpha h)} .
+
+Derivatives by the step size and by the momentum go forwards within a piece and backwards through the pieces; both are
+exact.
 
 Here a matrix is its four entries, row by row, and a symmetric one its entries 11, 12 and 22.
 """
@@ -40,12 +46,13 @@ def risks_of_pieces(
         momentum: that of every piece.
 
     Returns:
-        (pieces + 1,) risks; (pieces,) derivatives of the last of them by the rates; its derivative by the momentum.
+        (pieces + 1,) risks; (pieces,) derivatives of the last of them by the rates; its derivative by the momentum,
+        NaN where there is none.
     """
     risks, gradient = np.zeros(rates.size + 1), np.zeros(rates.size + 1)
     arrays = modes.curvature, modes.noise, modes.weight
     _add_risks(*arrays, lengths, np.asarray(rates), momentum, batch, risks, gradient)
-    return risks, gradient[:-1], float(gradient[-1])
+    return risks, gradient[:-1], float(gradient[-1]) if momentum else np.nan
 
 
 @kernel
@@ -70,22 +77,33 @@ def _add_risks(
         moments[0, 0], moments[0, 1], moments[0, 2] = weight[m], 0.0, 0.0
         risks[0] += weight[m]
         for k in range(pieces):
-            _piece(curvature[m], rates[k], momentum, lengths[k], powers[:, k], noises[:, k])
-            now = _between(_entries(powers[0, k]), _three(moments[k]))
-            for i in range(3):
-                moments[k + 1, i] = now[i] + v * noises[0, k, i]
+            if momentum > 0.0:
+                _piece(curvature[m], rates[k], momentum, lengths[k], powers[:, k], noises[:, k])
+                now = _between(_entries(powers[0, k]), _three(moments[k]))
+                for i in range(3):
+                    moments[k + 1, i] = now[i] + v * noises[0, k, i]
+            else:
+                found = _plain_piece(curvature[m], rates[k], lengths[k])
+                powers[0, k, 0], powers[1, k, 0], noises[0, k, 0], noises[1, k, 0] = found
+                moments[k + 1, 0] = found[0] * found[0] * moments[k, 0] + v * found[2]
             risks[k + 1] += moments[k + 1, 0]
         # The derivatives of the last risk by E[ww], 2 E[wm] and E[mm], backwards.
         by = (1.0, 0.0, 0.0)
         for k in range(pieces - 1, -1, -1):
-            power, before = _entries(powers[0, k]), _three(moments[k])
+            if momentum == 0.0:
+                power, by_rate = powers[0, k, 0], powers[1, k, 0]
+                slope = 2.0 * power * by_rate * moments[k, 0] + v * noises[1, k, 0]
+                gradient[k] += by[0] * slope
+                by = (by[0] * power * power, 0.0, 0.0)
+                continue
+            step, before = _entries(powers[0, k]), _three(moments[k])
             for way in range(1, 3):
-                change = _bent(_entries(powers[way, k]), power, before)
+                change = _bent(_entries(powers[way, k]), step, before)
                 slope = by[0] * (change[0] + v * noises[way, k, 0])
                 slope += 2.0 * by[1] * (change[1] + v * noises[way, k, 1])
                 slope += by[2] * (change[2] + v * noises[way, k, 2])
                 gradient[k if way == 1 else pieces] += slope
-            by = _between((power[0], power[2], power[1], power[3]), by)
+            by = _between((step[0], step[2], step[1], step[3]), by)
 
 
 @inner
@@ -125,6 +143,23 @@ def _piece(h: float, rate: float, beta: float, steps: int, powers: Floats, noise
         powers[0, i], powers[1, i], powers[2, i] = power[i], power_by_rate[i], power_by_beta[i]
     for i in range(3):
         noises[0, i], noises[1, i], noises[2, i] = sum_[i], sum_by_rate[i], sum_by_beta[i]
+
+
+@inner
+def _plain_piece(h: float, rate: float, steps: int) -> tuple[float, float, float, float]:
+    """Without momentum: the entries 11 of A^n and W_n, each before its derivative by the rate; no other is needed."""
+    x, n = rate * h, float(steps)
+    root, fall = 1.0 - x, x * (2.0 - x)
+    # At x = 1 a step ends it all, but no step does not.
+    logarithm = n * (np.log1p(-x) if x < 1.0 else np.log1p(x - 2.0)) if n else 0.0
+    power = np.exp(logarithm)
+    slope = -n * h * power / root if root != 0.0 else 0.0
+    gain = -np.expm1(2.0 * logarithm) / fall if fall != 0.0 else n
+    if abs(fall) * n < 1e-6:
+        bend = h * n * (n - 1.0) * (1.0 if x > 1.0 else -1.0)
+    else:
+        bend = -2.0 * (slope * power + h * root * gain) / fall
+    return power, slope, rate * rate * gain, rate * (2.0 * gain + rate * bend)
 
 
 @inner
