@@ -71,31 +71,24 @@ def _add_risks(
     pieces = rates.size
     # What a piece does: its power and its noise, and of each the derivatives by the rate and by the momentum.
     powers, noises = np.empty((3, pieces, 4)), np.empty((3, pieces, 3))
-    moments = np.empty((pieces + 1, 3))
+    moments, plain = np.empty((pieces + 1, 3)), np.empty((5, pieces + 1))
     for m in range(curvature.size):
         v = noise[m] / batch
+        if momentum == 0.0:
+            plain[4, 0] = weight[m]
+            _add_plain_risks(curvature[m], v, lengths, rates, plain, risks, gradient)
+            continue
         moments[0, 0], moments[0, 1], moments[0, 2] = weight[m], 0.0, 0.0
         risks[0] += weight[m]
         for k in range(pieces):
-            if momentum > 0.0:
-                _piece(curvature[m], rates[k], momentum, lengths[k], powers[:, k], noises[:, k])
-                now = _between(_entries(powers[0, k]), _three(moments[k]))
-                for i in range(3):
-                    moments[k + 1, i] = now[i] + v * noises[0, k, i]
-            else:
-                found = _plain_piece(curvature[m], rates[k], lengths[k])
-                powers[0, k, 0], powers[1, k, 0], noises[0, k, 0], noises[1, k, 0] = found
-                moments[k + 1, 0] = found[0] * found[0] * moments[k, 0] + v * found[2]
+            _piece(curvature[m], rates[k], momentum, lengths[k], powers[:, k], noises[:, k])
+            now = _between(_entries(powers[0, k]), _three(moments[k]))
+            for i in range(3):
+                moments[k + 1, i] = now[i] + v * noises[0, k, i]
             risks[k + 1] += moments[k + 1, 0]
         # The derivatives of the last risk by E[ww], 2 E[wm] and E[mm], backwards.
         by = (1.0, 0.0, 0.0)
         for k in range(pieces - 1, -1, -1):
-            if momentum == 0.0:
-                power, by_rate = powers[0, k, 0], powers[1, k, 0]
-                slope = 2.0 * power * by_rate * moments[k, 0] + v * noises[1, k, 0]
-                gradient[k] += by[0] * slope
-                by = (by[0] * power * power, 0.0, 0.0)
-                continue
             step, before = _entries(powers[0, k]), _three(moments[k])
             for way in range(1, 3):
                 change = _bent(_entries(powers[way, k]), step, before)
@@ -104,6 +97,29 @@ def _add_risks(
                 slope += by[2] * (change[2] + v * noises[way, k, 2])
                 gradient[k if way == 1 else pieces] += slope
             by = _between((step[0], step[2], step[1], step[3]), by)
+
+
+@inner
+def _add_plain_risks(
+    h: float,
+    v: float,
+    lengths: NDArray[np.int64],
+    rates: Floats,
+    found: Floats,
+    risks: Floats,
+    gradient: Floats,
+) -> None:
+    """The same of one mode without momentum; the last row of what is found begins with its E[ww]."""
+    power, by_rate, noise, noise_by_rate, moment = found
+    risks[0] += moment[0]
+    for k in range(rates.size):
+        power[k], by_rate[k], noise[k], noise_by_rate[k] = _plain_piece(h, rates[k], lengths[k])
+        moment[k + 1] = power[k] * power[k] * moment[k] + v * noise[k]
+        risks[k + 1] += moment[k + 1]
+    onward = 1.0
+    for k in range(rates.size - 1, -1, -1):
+        gradient[k] += onward * (2.0 * power[k] * by_rate[k] * moment[k] + v * noise_by_rate[k])
+        onward *= power[k] * power[k]
 
 
 @inner

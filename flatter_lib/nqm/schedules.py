@@ -28,6 +28,8 @@ SHORT = 8
 #: A search for momentum begins with at least so much, and so far below the edge of stability.
 HARDLY = 0.01
 BEGIN = (HARDLY, 0.5, 0.9)
+#: And with a memory of these shares of the training.
+SHARES = (0.01, 0.1)
 #: With momentum and fewer steps than this the risk has dips, in which searches end: so many more are made from nearby.
 FEW_STEPS, SHAKES = 3000, 3
 
@@ -239,7 +241,8 @@ class _HeavySearch:
 
     def from_plain(self, plain: Schedule) -> Place:
         """The fewest steps that suffice, from a schedule without momentum: its effective rates with some momenta."""
-        starts = [self.place(plain.rates * (1.0 - beta), beta) for beta in BEGIN]
+        long = [1.0 - 1.0 / (share * plain.steps) for share in SHARES if share * plain.steps > 1.0]
+        starts = [self.place(plain.rates * (1.0 - beta), beta) for beta in (*BEGIN, *long)]
         found = self.fewest_steps(Place(plain.steps, starts[0], 0.0))
         for start in starts[1:]:
             place = self.least_risk(max(found.steps - 1, 1), start)

@@ -235,3 +235,10 @@ def test_bad_arguments() -> None:
     good = {"model": NoisyQuadratic([1.0], [1.0]), "target": 0.1, "batch_size": 1.0}
     refuses(tune_schedule, good, pieces=0, target=-1.0, batch_size=0.0, preconditioning=2.0)
     refuses(tune_schedule, good, optimizer="ema")
+
+
+def test_a_long_memory_is_looked_for_too() -> None:
+    # From little momentum alone the search ends at 916,922 steps.
+    model = NoisyQuadratic.power_law(nodes=100)
+    found = tune_schedule(model, 0.01, 1.0, pieces=6, optimizer="momentum")
+    assert found.steps < 916_000
