@@ -395,7 +395,8 @@ def resampled(
     if together:
         picks = generator.integers(n, size=(size, n))
         if statistic is np.mean:  # by how often each run was drawn: an array of all draws is large
-            counts = (picks[:, :, None] == np.arange(n)).sum(axis=1)
+            own = picks + n * np.arange(size)[:, None]
+            counts = np.bincount(own.ravel(), minlength=size * n).reshape(size, n)
             with np.errstate(invalid="ignore"):
                 sums = np.where(np.isinf(late), 0.0, late) @ counts.T
             drawn = np.where(np.isinf(late) @ counts.T > 0, np.inf, sums / n)
