@@ -152,6 +152,29 @@ class TeacherStudent(Problem):
         first = torch.from_numpy(scale * np.concatenate([W.ravel(), a]))
         return interpolate(self.residuals, first)
 
+    def jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The derivative of the outputs at one point, and the kernel that its rows make.
+
+        .. math:: J J^\top = (x x^\top) \odot (D^\top D) + \Phi^\top \Phi,
+            \qquad D_{ji} = a_j \phi'(z_{ij}), \quad \Phi_{ji} = \phi(z_{ij}),
+
+        with a product of entries: about d times cheaper than from J. On the manifold :math:`H = J^\top J / n`.
+
+        Args:
+            w: shape (P,).
+
+        Returns:
+            J, shape (n, P), and :math:`J J^\top`, shape (n, n).
+        """
+        W, a = self.layers(w)
+        x = self.x.to(w)
+        z = W @ x.T
+        value = self._activation.value(z)
+        slope = self._activation.slope(z, value) * a.unsqueeze(1)
+        inner = (slope.T.unsqueeze(2) * x.unsqueeze(1)).flatten(1)
+        kernel: Tensor = (x @ x.T) * (slope.T @ slope) + value.T @ value
+        return torch.cat([inner, value.T], 1), kernel
+
     def differential(self, runs: int, *, dtype: torch.dtype, device: torch.device) -> _Student:
         """Two products a step with the matrix of all inputs, for all units of all runs at once."""
         return _Student(self, runs, dtype, device)
