@@ -230,8 +230,8 @@ class _Student(DenseDifferential):
 class _WideStudent(DenseDifferential):
     r"""The same, run by run: what a step makes of a run stays in the cache, and its bits do not depend on the others.
 
-    In :math:`a_j \sum_i c_i \phi'(z_{ij}) x_i` the factors of one sample or one unit alone go to the small matrices, so that
-    nothing of the size of a layer is multiplied by them; and the slope of ``relu`` is the sign of its value, one pass.
+    In :math:`a_j \sum_i c_i \phi'(z_{ij}) x_i` the factors of one sample or one unit go to the small matrices, and
+    nothing of the size of a layer is multiplied by them; the slope of ``relu`` is the sign of its value, one pass.
     """
 
     def __init__(

@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from flatter_lib.ensemble import noise_stream
+from flatter_lib.evidence.record import plain
 from flatter_lib.experiments.teacher_student import (
     ACTIVATIONS,
     ERROR_LEVEL,
     LEVELS,
+    NOISES_MEMORIES,
     PROFILES,
+    PROTOCOL_LEVELS,
     PROTOCOL_LRS,
     PROTOCOL_MEMORIES,
     REST,
@@ -134,7 +137,7 @@ def test_a_cell_of_the_protocol_holds_the_times_of_its_runs_whole_paths():
         (traces, errors), _ = path_of(WIDE, j)
         x = (traces - ends[1]) / (ends[0] - ends[1])
         seen = x[::2]  # a look every second step
-        for n, level in enumerate(LEVELS):
+        for n, level in enumerate(PROTOCOL_LEVELS):
             first, settled = times(seen, level)
             np.testing.assert_equal(measured["first_passage"][n][j], 2 * first)
             np.testing.assert_equal(measured["settling"][n][j], 2 * settled)
@@ -143,14 +146,14 @@ def test_a_cell_of_the_protocol_holds_the_times_of_its_runs_whole_paths():
         assert measured["last_error"][j] == pytest.approx(errors[-1], rel=2e-3)
     assert reached > 2
     drift = (path.trace - ends[1]) / (ends[0] - ends[1])
-    for level, s in zip(LEVELS, measured["flow"], strict=True):
+    for level, s in zip(PROTOCOL_LEVELS, measured["flow"], strict=True):
         late = np.flatnonzero(drift <= level)[0]
         assert path.time[late - 1] < s <= path.time[late]
 
 
 def test_a_cell_of_the_protocol_alone_is_what_it_is_in_company():
     cells = [replace(WIDE, steps=60, lr=lr, student_width=70, samples=60) for lr in (0.01, 0.02)]
-    assert run_many(cells) == [run_many([c])[0] for c in cells]
+    assert plain(run_many(cells)) == plain([run_many([c])[0] for c in cells])
 
 
 def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_are_stable():
@@ -159,7 +162,8 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
     for c in cells:
         if c.memory < 1:
             grids.setdefault((c.teacher, c.lr, c.strength, c.steps), []).append(c.memory)
-    assert set(map(tuple, grids.values())) == {PROTOCOL_MEMORIES}
+    assert set(map(tuple, grids.values())) == {PROTOCOL_MEMORIES, NOISES_MEMORIES}
+    assert {tuple(g) for (_, _, eps, _), g in grids.items() if eps == 2.0} == {PROTOCOL_MEMORIES}
     lrs = sorted({c.lr for c in cells})
     np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 2.0, rtol=1e-3)
     assert len(lrs) == len(PROTOCOL_LRS) == 5
@@ -182,11 +186,9 @@ def test_tuned_settings_are_given_as_multiples_of_the_steepest_wall(activation):
     steepest = float(torch.linalg.matrix_norm(J, 2)) ** 2 / problem.samples
     assert steepest == pytest.approx(SHARPEST[activation], rel=1e-3)
     for strength in TUNED_STRENGTHS[activation]:
-        plain, heavy = tuned(activation, strength)
+        one, heavy = tuned(activation, strength)
         steps = sorted({c.lr * steepest for c in heavy})
-        assert [c.lr * steepest for c in plain] == pytest.approx(
-            [1, 1.5, 1.9, 2.5, 3.2, 4], rel=1e-3
-        )
+        assert [c.lr * steepest for c in one] == pytest.approx([1, 1.5, 1.9, 2.5, 3.2, 4], rel=1e-3)
         assert steps == pytest.approx([0.5, 1, 1.5, 1.9, 2.75, 3.5], rel=1e-3)
-        assert plain[0].lr * steepest <= 1
+        assert one[0].lr * steepest <= 1
         assert steps[1] <= 1
