@@ -91,6 +91,8 @@ KAPPA_FIXED = 0.05
 TUNED_STRENGTHS: Mapping[str, tuple[float, ...]] = {"relu": (0.6, 1.2), "erf": (0.3, 0.6)}
 SHARPEST: Mapping[str, float] = {"relu": 13.27, "erf": 2.097}
 PLAIN_STEPS = (1.0, 1.5, 1.9, 2.5, 3.2, 4.0)
+#: Measured when plain SGD had turned out to be fastest at the largest of these.
+LARGER_STEPS = (5.0, 6.5, 8.0)
 HEAVY_STEPS = (0.5, 1.0, 1.5, 1.9, 2.75, 3.5)
 HEAVY_MEMORIES = powers(0.03, 0.76, per_octave=1.5)
 TUNED_LONGEST = 20_000
@@ -199,7 +201,9 @@ def scan(activation: str, step: float) -> list[Cell]:
 def tuned(activation: str, strength: float) -> tuple[list[Cell], list[Cell]]:
     """Cells of plain SGD, and of heavy ball, one grid for both noise strengths."""
     here = ACTIVATIONS[activation]
-    plain = [here.plain(step / SHARPEST[activation], strength) for step in PLAIN_STEPS]
+    plain = [
+        here.plain(step / SHARPEST[activation], strength) for step in (*PLAIN_STEPS, *LARGER_STEPS)
+    ]
     heavy = [
         Cell(rounded(step / SHARPEST[activation]), memory, strength, here)
         for step in HEAVY_STEPS
@@ -229,16 +233,18 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
         main = [c for gamma in GAMMAS for c in here.law(gamma, KAPPA_MEETING)]
         main += [c for gamma, kappa in APART.items() for c in here.law(gamma, kappa)]
         main += [c for step in SCAN_STEPS for c in scan(activation, step)]
-        plain, heavy = list[Cell](), list[Cell]()
+        plain, larger, heavy = list[Cell](), list[Cell](), list[Cell]()
         for strength in TUNED_STRENGTHS[activation]:
             own, others = tuned(activation, strength)
-            plain += own
+            plain += own[: len(PLAIN_STEPS)]
+            larger += own[len(PLAIN_STEPS) :]
             heavy += others
         fixed = [c for c in here.law(0.0, KAPPA_FIXED) if c not in main]
         chosen += cells(rungs(main, seed), runs=runs)
         chosen += cells(rungs(fixed, seed + 4 * 10**6), runs=runs)
         chosen += cells(rungs(heavy, seed + 6 * 10**6, together=8), runs=2 * few)
         chosen += cells(rungs(plain, seed + 7 * 10**6), runs=2 * few)
+        chosen += cells(rungs(larger, seed + 8 * 10**6, longest=4), runs=2 * few)
         ended = [
             Rung([c], int(np.ceil(s * unit)), seed + 2 * 10**6 + 1000 * j)
             for j, c in enumerate(resting(activation))
@@ -315,8 +321,9 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         of Tr H and `ERROR_LEVEL` of that of the test error. ``late_excess`` and ``late_error``: each run's means of
         excess and test error over the last quarter of its steps. ``curve``: steps, median Tr H and median test error
         over the runs. ``diverged``: how many runs. Where runs rest: ``rest_trace`` and ``rest_error``, of each run,
-        after steps without noise. Of a cell of the protocol: the times of Tr H at `PROTOCOL_LEVELS`; ``flow``, the times
-        s at which the flow is there; ``late_excess``; ``last_error``, the test error at the last step; ``diverged``.
+        after steps without noise. Of a cell of the protocol: the times of Tr H at `PROTOCOL_LEVELS`; ``flow``,
+        the times s at which the flow is there; ``late_excess``; ``last_error``, the test error at the last step;
+        ``diverged``.
     """
     path = flow_of(configurations[0].problem)
     if configurations[0].wide:

@@ -188,7 +188,9 @@ def test_tuned_settings_are_given_as_multiples_of_the_steepest_wall(activation):
     for strength in TUNED_STRENGTHS[activation]:
         one, heavy = tuned(activation, strength)
         steps = sorted({c.lr * steepest for c in heavy})
-        assert [c.lr * steepest for c in one] == pytest.approx([1, 1.5, 1.9, 2.5, 3.2, 4], rel=1e-3)
+        assert [c.lr * steepest for c in one] == pytest.approx(
+            [1, 1.5, 1.9, 2.5, 3.2, 4, 5, 6.5, 8], rel=1e-3
+        )
         assert steps == pytest.approx([0.5, 1, 1.5, 1.9, 2.75, 3.5], rel=1e-3)
         assert one[0].lr * steepest <= 1
         assert steps[1] <= 1
