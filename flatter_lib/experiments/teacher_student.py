@@ -122,16 +122,14 @@ PROTOCOL_LEVELS = (0.3679, 0.2, 0.1)
 #: times the fastest settling at 10 % in a pilot with another teacher; the noise of these, and momenta.
 PROTOCOL_LRS: Mapping[float, int] = {
     0.014: 2000,
-    0.007: 2900,
     0.0035: 4100,
-    0.00175: 6000,
     0.000875: 8600,
 }
 PROTOCOL_STRENGTH, PROTOCOL_MEMORIES = 2.0, powers(0.001, 0.032)
-#: At the largest step: other strengths of the noise, and momenta for all; plain SGD, a run of so many teachers.
+#: At the largest step: other strengths of the noise, and momenta for all; plain SGD, one run.
 NOISES: Mapping[float, int] = {1.0: 2800, 4.0: 2000, 8.0: 2000}
 NOISES_MEMORIES = powers(0.004, 0.128)
-NOISES_PLAIN: Mapping[float, tuple[int, int]] = {8.0: (60_000, 8), 4.0: (240_000, 3)}
+NOISES_PLAIN: Mapping[float, int] = {8.0: 60_000}
 
 
 @dataclass(frozen=True)
@@ -262,16 +260,27 @@ def protocol(teachers: int, runs: int) -> list[Configuration]:
     """The cells of the protocol, of teachers from 1 on, each scan with noise of its own."""
     lr = next(iter(PROTOCOL_LRS))
     here = Landscape(WIDE["samples"], PROTOCOL_STRENGTH, tuple(PROTOCOL_LRS), 0, 0)
-    scans = [Scan(lr, here.strength, PROTOCOL_MEMORIES, n) for lr, n in PROTOCOL_LRS.items()]
-    scans += [Scan(lr, eps, NOISES_MEMORIES, n) for eps, n in NOISES.items()]
-    chosen = [(scan, runs, teachers) for scan in scans]
-    chosen += [(Scan(lr, eps, (1.0,), n), 1, few) for eps, (n, few) in NOISES_PLAIN.items()]
+    every = PROTOCOL_MEMORIES
+    # Places between those of the step sizes are free for others.
+    scans = [
+        (2 * i, Scan(lr, here.strength, every, n)) for i, (lr, n) in enumerate(PROTOCOL_LRS.items())
+    ]
+    scans += [
+        (5 + i, Scan(lr, eps, NOISES_MEMORIES, n)) for i, (eps, n) in enumerate(NOISES.items())
+    ]
+    scans += [(8 + i, Scan(lr, eps, (1.0,), n)) for i, (eps, n) in enumerate(NOISES_PLAIN.items())]
     return [
         c
-        for i, (scan, own_runs, own_teachers) in enumerate(chosen)
-        for teacher in range(1, 1 + min(teachers, own_teachers))
+        for i, scan in scans
+        for teacher in range(1, 1 + teachers)
         for rung in [scan.rung(here, 10**8 + 10**6 * teacher + 10**4 * i)]
-        for c in configurations(Configuration, [rung], runs=own_runs, teacher=teacher, **WIDE)
+        for c in configurations(
+            Configuration,
+            [rung],
+            runs=1 if scan.memories == (1.0,) else runs,
+            teacher=teacher,
+            **WIDE,
+        )
     ]
 
 

@@ -165,8 +165,8 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
     assert set(map(tuple, grids.values())) == {PROTOCOL_MEMORIES, NOISES_MEMORIES}
     assert {tuple(g) for (_, _, eps, _), g in grids.items() if eps == 2.0} == {PROTOCOL_MEMORIES}
     lrs = sorted({c.lr for c in cells})
-    np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 2.0, rtol=1e-3)
-    assert len(lrs) == len(PROTOCOL_LRS) == 5
+    np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 4.0, rtol=1e-3)
+    assert len(lrs) == len(PROTOCOL_LRS) == 3
     problems = {c.teacher: c.problem for c in cells}
     assert len(problems) == 8
     for teacher, problem in problems.items():
