@@ -16,9 +16,10 @@ is the ratio of momentum's time 1/(1-beta) and the drift's.
 
 A configuration is a cell, some runs of one activation, teacher, step size and momentum; all of a teacher's runs start
 at the same point. A profile holds laws :math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and some with
-another C; a scan of momenta at several step sizes; tuned plain SGD and heavy ball at several noise strengths; runs that
-come to rest after several times, for the test error at equal Tr H; and other teachers. Widths, samples, steps and noise
-are our own choices.
+another C; a scan of momenta at several step sizes; plain SGD and heavy ball at two noise strengths, with steps beyond
+the edge of stability too; runs that come to rest after several times, for the test error at equal Tr H; and other
+teachers. Students ten times as wide, of several teachers, are timed under the `protocol` of all systems, whose momenta
+are on a grid of their own. Widths, samples, steps and noise are our own choices.
 """
 
 from __future__ import annotations
@@ -33,7 +34,19 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.experiments._ensembles import Floats, batch, configurations, made, timed
-from flatter_lib.experiments.design import Cell, Held, Landscape, Rung, rounded, rungs, short, whole
+from flatter_lib.experiments.design import (
+    Cell,
+    Held,
+    Landscape,
+    Rung,
+    Scan,
+    powers,
+    rounded,
+    rungs,
+    short,
+    whole,
+)
+from flatter_lib.stats import first_passage, settling_time
 
 if TYPE_CHECKING:
     from flatter_lib.valleys.drift import Flow
@@ -45,7 +58,7 @@ __all__ = ["PROFILES", "Configuration", "batch", "cost", "run_many"]
 LEVELS = (0.3679, 0.1)
 #: The same for the test error, which the noise itself keeps from its end.
 ERROR_LEVEL = 0.5
-SAMPLES = 20
+SAMPLES, NARROW = 20, 10
 
 #: Step sizes of the laws over the largest, and of the scans.
 LAW_STEPS = tuple(rounded(0.7**i) for i in range(7))
@@ -73,17 +86,52 @@ KAPPA_MEETING = 1.0
 APART = {1 / 2: 0.05, 0.8: 4.0}
 #: The same for fixed momentum, gamma = 0.
 KAPPA_FIXED = 0.05
-#: Tuning: noise strengths, step sizes over the largest of the laws, and kappas of heavy ball.
+#: Tuning: noise strengths, curvature h of the steepest wall at the start, and eta h of either method, to beyond the
+#: edge of stability. Settings that would need more than so many steps are not tried.
 TUNED_STRENGTHS: Mapping[str, tuple[float, ...]] = {"relu": (0.6, 1.2), "erf": (0.3, 0.6)}
-TUNED_STEPS = (1.0, 2.0)
-TUNED_KAPPAS = (0.03, 0.1, 0.3, 1.0, 3.0)
-#: Of heavy ball under strong noise, which wants less momentum.
-STRONG_KAPPAS = (0.001, 0.003, 0.01)
+SHARPEST: Mapping[str, float] = {"relu": 13.27, "erf": 2.097}
+PLAIN_STEPS = (1.0, 1.5, 1.9, 2.5, 3.2, 4.0)
+#: Measured when plain SGD had turned out to be fastest at the largest of these.
+LARGER_STEPS = (5.0, 6.5, 8.0)
+HEAVY_STEPS = (0.5, 1.0, 1.5, 1.9, 2.75, 3.5)
+HEAVY_MEMORIES = powers(0.03, 0.76, per_octave=1.5)
+TUNED_LONGEST = 20_000
+#: Step of the plain SGD that rests, over the largest of the laws.
+REST_STEP = 2.0
 #: Rest: times s with the noise on in units of the slow one, and then without, in effective steps.
 REST_TIMES = (0.5, 1.0, 2.0)
 REST = 300.0
 #: Other teachers, and the kappa at which they are looked at, as are runs that rest.
 TEACHERS, LOOK_KAPPA = 6, 0.3
+
+
+#: The protocol of all systems, for students of another size: `relu`, since it is shaken less. How long the flow is
+#: followed, in how many steps (64 give the times at `LEVELS` of 1,024 within 0.3 %).
+WIDE: Mapping[str, Any] = {
+    "activation": "relu",
+    "inputs": 20,
+    "teacher_width": 4,
+    "student_width": 100,
+    "samples": 200,
+}
+PROTOCOL_LENGTH, PROTOCOL_FLOW = 16.0, 160
+PROTOCOL_TEACHERS, PROTOCOL_RUNS = 8, 2
+#: Excess of Tr H, in place of `LEVELS`; with twice the best momentum for 10 % runs no longer settle there in the pilot.
+PROTOCOL_LEVELS = (0.3679, 0.2, 0.1)
+#: Step sizes, of which the largest has eta h just below 1 at every start, each with the steps of its runs, about four
+#: times the fastest settling at 10 % in a pilot with another teacher; the noise of these, and momenta.
+PROTOCOL_LRS: Mapping[float, int] = {
+    0.014: 2000,
+    0.007: 2900,
+    0.0035: 4100,
+    0.00175: 6000,
+    0.000875: 8600,
+}
+PROTOCOL_STRENGTH, PROTOCOL_MEMORIES = 2.0, powers(0.001, 0.032)
+#: At the largest step: other strengths of the noise, and momenta for all; plain SGD, one run.
+NOISES: Mapping[float, int] = {1.0: 2800, 4.0: 2000, 8.0: 2000}
+NOISES_MEMORIES = powers(0.004, 0.128)
+NOISES_PLAIN: Mapping[float, int] = {8.0: 60_000, 4.0: 240_000}
 
 
 @dataclass(frozen=True)
@@ -117,12 +165,17 @@ class Configuration:
     rests: bool = False
     inputs: int = 5
     teacher_width: int = 2
-    student_width: int = 10
+    student_width: int = NARROW
     samples: int = SAMPLES
 
     def __post_init__(self) -> None:
         checks.fields(self, lr="(0, inf)", memory="(0, 1]", strength="[0, inf)")
         checks.fields(self, steps=1, runs=1, seed=0, teacher=0)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it belongs to the protocol of all systems."""
+        return self.student_width > NARROW
 
     @property
     def problem(self) -> TeacherStudent:
@@ -146,19 +199,23 @@ def scan(activation: str, step: float) -> list[Cell]:
 
 
 def tuned(activation: str, strength: float) -> tuple[list[Cell], list[Cell]]:
-    """Cells of plain SGD, with weak noise at the largest step only, and of heavy ball."""
+    """Cells of plain SGD, and of heavy ball, one grid for both noise strengths."""
     here = ACTIVATIONS[activation]
-    lrs = [here.lrs[0] * step for step in TUNED_STEPS]
-    strongest = strength == max(TUNED_STRENGTHS[activation])
-    plain = [here.plain(lr, strength) for lr in (lrs if strongest else lrs[-1:])]
-    kappas = (*TUNED_KAPPAS, *STRONG_KAPPAS)
-    return plain, [here.cell(lr, kappa, strength) for kappa in kappas for lr in lrs]
+    plain = [
+        here.plain(step / SHARPEST[activation], strength) for step in (*PLAIN_STEPS, *LARGER_STEPS)
+    ]
+    heavy = [
+        Cell(rounded(step / SHARPEST[activation]), memory, strength, here)
+        for step in HEAVY_STEPS
+        for memory in HEAVY_MEMORIES
+    ]
+    return plain, [cell for cell in heavy if cell.steps <= TUNED_LONGEST]
 
 
 def resting(activation: str) -> list[Cell]:
     """Plain SGD at its largest step; heavy ball with the same noise, and with that of the laws."""
     here, strong = ACTIVATIONS[activation], TUNED_STRENGTHS[activation][0]
-    plain = here.plain(here.lrs[0] * TUNED_STEPS[-1], strong)
+    plain = here.plain(here.lrs[0] * REST_STEP, strong)
     return [plain, *(here.cell(here.lrs[0], LOOK_KAPPA, eps) for eps in (strong, here.strength))]
 
 
@@ -167,7 +224,7 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
 
     Args:
         runs: of each cell.
-        few: runs of plain SGD, which take long, and of each other teacher.
+        few: runs of each other teacher; those that are tuned have twice as many.
         teachers: how many others.
     """
     chosen: list[Configuration] = []
@@ -176,18 +233,18 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
         main = [c for gamma in GAMMAS for c in here.law(gamma, KAPPA_MEETING)]
         main += [c for gamma, kappa in APART.items() for c in here.law(gamma, kappa)]
         main += [c for step in SCAN_STEPS for c in scan(activation, step)]
-        plain, strong = [], []
+        plain, larger, heavy = list[Cell](), list[Cell](), list[Cell]()
         for strength in TUNED_STRENGTHS[activation]:
-            own, heavy = tuned(activation, strength)
-            usual = len(TUNED_KAPPAS) * len(TUNED_STEPS)
-            plain += own
-            main += heavy[:usual]
-            strong += heavy[usual:]
+            own, others = tuned(activation, strength)
+            plain += own[: len(PLAIN_STEPS)]
+            larger += own[len(PLAIN_STEPS) :]
+            heavy += others
         fixed = [c for c in here.law(0.0, KAPPA_FIXED) if c not in main]
         chosen += cells(rungs(main, seed), runs=runs)
-        chosen += cells(rungs(plain, seed + 10**6, together=1), runs=few)
         chosen += cells(rungs(fixed, seed + 4 * 10**6), runs=runs)
-        chosen += cells(rungs(strong, seed + 5 * 10**6), runs=runs)
+        chosen += cells(rungs(heavy, seed + 6 * 10**6, together=8), runs=2 * few)
+        chosen += cells(rungs(plain, seed + 7 * 10**6), runs=2 * few)
+        chosen += cells(rungs(larger, seed + 8 * 10**6, longest=4), runs=2 * few)
         ended = [
             Rung([c], int(np.ceil(s * unit)), seed + 2 * 10**6 + 1000 * j)
             for j, c in enumerate(resting(activation))
@@ -201,6 +258,33 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
     return chosen
 
 
+def protocol(teachers: int, runs: int) -> list[Configuration]:
+    """The cells of the protocol, of teachers from 1 on, each scan with noise of its own."""
+    lr = next(iter(PROTOCOL_LRS))
+    here = Landscape(WIDE["samples"], PROTOCOL_STRENGTH, tuple(PROTOCOL_LRS), 0, 0)
+    every = PROTOCOL_MEMORIES
+    scans = [
+        (i, Scan(lr, here.strength, every, n)) for i, (lr, n) in enumerate(PROTOCOL_LRS.items())
+    ]
+    scans += [
+        (5 + i, Scan(lr, eps, NOISES_MEMORIES, n)) for i, (eps, n) in enumerate(NOISES.items())
+    ]
+    scans += [(8 + i, Scan(lr, eps, (1.0,), n)) for i, (eps, n) in enumerate(NOISES_PLAIN.items())]
+    return [
+        c
+        for i, scan in scans
+        for teacher in range(1, 1 + teachers)
+        for rung in [scan.rung(here, 10**8 + 10**6 * teacher + 10**4 * i)]
+        for c in configurations(
+            Configuration,
+            [rung],
+            runs=1 if scan.memories == (1.0,) else runs,
+            teacher=teacher,
+            **WIDE,
+        )
+    ]
+
+
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
         c
@@ -210,8 +294,9 @@ PROFILES: Mapping[str, list[Configuration]] = {
             Configuration, rungs([cell], 0), activation=activation, runs=8, rests=True
         )
     ],
-    "laptop": _profile(runs=12, few=8, teachers=TEACHERS),
-    "paper": _profile(runs=512, few=128, teachers=8 * TEACHERS),
+    "laptop": _profile(runs=12, few=8, teachers=TEACHERS)
+    + protocol(PROTOCOL_TEACHERS, PROTOCOL_RUNS),
+    "paper": _profile(runs=512, few=128, teachers=8 * TEACHERS) + protocol(64, 16),
 }
 
 #: What other rounding may change: little of `relu`. In long runs of `erf` under weak noise up to a third of the runs
@@ -233,6 +318,8 @@ def flow_of(problem: TeacherStudent) -> Flow:
     from flatter_lib.valleys.drift import flow
 
     start = problem.start_on_manifold(np.random.default_rng(problem.seed))
+    if problem.student_width > NARROW:
+        return flow(problem, start, PROTOCOL_LENGTH, PROTOCOL_FLOW)
     return flow(problem, start, LENGTH[problem.activation])
 
 
@@ -244,9 +331,13 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         of Tr H and `ERROR_LEVEL` of that of the test error. ``late_excess`` and ``late_error``: each run's means of
         excess and test error over the last quarter of its steps. ``curve``: steps, median Tr H and median test error
         over the runs. ``diverged``: how many runs. Where runs rest: ``rest_trace`` and ``rest_error``, of each run,
-        after steps without noise.
+        after steps without noise. Of a cell of the protocol: the times of Tr H at `PROTOCOL_LEVELS`; ``flow``,
+        the times s at which the flow is there; ``late_excess``; ``last_error``, the test error at the last step;
+        ``diverged``.
     """
     path = flow_of(configurations[0].problem)
+    if configurations[0].wide:
+        return _protocol_cells(configurations, path)
     result = made(configurations, path.start, 800)
     found = []
     for i, each in enumerate(configurations):
@@ -259,10 +350,50 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     return found
 
 
+def _protocol_cells(cells: Sequence[Configuration], path: Flow) -> list[dict[str, Any]]:
+    """What the cells of the protocol keep, of which a look is dear: Tr H alone, and half as often."""
+    import torch
+
+    from flatter_lib import ensemble
+
+    c = cells[0]
+    result = ensemble.run(
+        c.problem,
+        lr=[each.lr for each in cells],
+        momentum=[1 - each.memory for each in cells],
+        label_noise=c.strength,
+        steps=c.steps,
+        seeds=range(c.seed, c.seed + c.runs),
+        start=path.start,
+        observe=["trace"],
+        every=max(1, c.steps // 400),
+        chunk=4,
+    )
+    steps, late = result.steps, result.steps > 0.75 * result.steps[-1]
+    found = []
+    for excess, final, diverged in zip(
+        path.excess(result.values["trace"]), result.final, result.diverged, strict=True
+    ):
+        low = np.maximum(excess, 0)
+        found.append(
+            {
+                "first_passage": [
+                    whole(first_passage(steps, low, level)) for level in PROTOCOL_LEVELS
+                ],
+                "settling": [whole(settling_time(steps, low, level)) for level in PROTOCOL_LEVELS],
+                "late_excess": short(excess[:, late].mean(1)),
+                "last_error": short(c.problem.test_error(torch.from_numpy(final)).numpy()),
+                "flow": [rounded(path.passage(level)) for level in PROTOCOL_LEVELS],
+                "diverged": int((diverged >= 0).sum()),
+            }
+        )
+    return found
+
+
 def cost(configuration: Configuration) -> float:
     """Seconds that a cell takes on one core of a laptop, about, with three others in one pass."""
     c = configuration
-    return 0.5 + c.steps * (0.5e-4 + 5e-6 * c.runs)
+    return 0.5 + c.steps * (1.1e-4 * c.runs if c.wide else 0.5e-4 + 5e-6 * c.runs)
 
 
 def _measured(path: Flow, steps: NDArray[np.int64], trace: Floats, error: Floats) -> dict[str, Any]:

@@ -33,6 +33,13 @@ class Flow(NamedTuple):
         fraction: Floats = (trace - self.trace[-1]) / (self.trace[0] - self.trace[-1])
         return fraction
 
+    def passage(self, level: float) -> float:
+        """The time s at which the excess of the flow first is at a level below 1, linear between its steps."""
+        excess = self.excess(self.trace)
+        at = int(np.argmax(excess <= level))
+        share = (excess[at - 1] - level) / (excess[at - 1] - excess[at])
+        return float(self.time[at - 1] + share * (self.time[at] - self.time[at - 1]))
+
     def error_excess(self, error: Floats) -> Floats:
         """The same for the test error."""
         fraction: Floats = (error - self.error[-1]) / (self.error[0] - self.error[-1])
@@ -63,23 +70,19 @@ def flow(problem: TeacherStudent, start: torch.Tensor, length: float, steps: int
         >>> bool((np.diff(path.trace) < 0).all())
         True
     """
-    n, dimension = len(problem.targets), problem.dimension
-    differential = problem.differential(n, dtype=torch.float64, device=torch.device("cpu"))
     y = problem.targets.squeeze(1)
+    small = 1e-13 * torch.eye(len(y), dtype=torch.float64)
 
-    def linear(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Residuals, their derivative J, and J J^T."""
-        f = differential.outputs(w.expand(n, dimension), None)[0].clone()
-        J = torch.zeros(n, dimension, dtype=torch.float64)
-        differential.pull_back(torch.eye(n, dtype=torch.float64), J)
-        gram = J @ J.T
-        return f - y, J, gram + 1e-13 * gram.diagonal().mean() * torch.eye(n, dtype=torch.float64)
+    def linear(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The residuals' derivative J, and J J^T."""
+        J, kernel = problem.jacobian(w)
+        return J, kernel + kernel.diagonal().mean() * small
 
     def velocity(w: torch.Tensor) -> torch.Tensor:
         at = w.clone().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(problem.trace(at), at)
-        _, J, gram = linear(w)
+        J, gram = linear(w)
         along: torch.Tensor = gradient - J.T @ torch.linalg.solve(gram, J @ gradient)
         return -along / 4
 
@@ -88,8 +91,8 @@ def flow(problem: TeacherStudent, start: torch.Tensor, length: float, steps: int
     for _ in range(steps):
         w = w + ds * velocity(w + ds / 2 * velocity(w))
         for _ in range(2):
-            r, J, gram = linear(w)
-            w = w - J.T @ torch.linalg.solve(gram, r)
+            J, gram = linear(w)
+            w = w - J.T @ torch.linalg.solve(gram, problem.outputs(w).squeeze(1) - y)
         path.append(w)
     points = torch.stack(path)
     return Flow(

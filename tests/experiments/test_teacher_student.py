@@ -5,25 +5,37 @@ import pytest
 import torch
 
 from flatter_lib.ensemble import noise_stream
+from flatter_lib.evidence.record import plain
 from flatter_lib.experiments.teacher_student import (
     ACTIVATIONS,
     ERROR_LEVEL,
     LEVELS,
+    NOISES_MEMORIES,
+    PROFILES,
+    PROTOCOL_LEVELS,
+    PROTOCOL_LRS,
+    PROTOCOL_MEMORIES,
     REST,
+    SHARPEST,
     SLOW,
+    TUNED_STRENGTHS,
     Configuration,
     flow_of,
     run_many,
+    tuned,
 )
 
 from .paths import times
 
+#: A cell of the protocol, of a size that a test can wait for.
+WIDE = Configuration("relu", 0.05, 0.1, 0.8, 900, 3, 11, 1, False, 6, 2, 12, 24)
 SMALL = Configuration("erf", 0.3, 0.15, 0.6, 400, 3, 7, rests=True)
 
 
 def outputs(w, x, activation):
     """The student as torch.nn would write it."""
-    W, a = w[:-10].view(10, 5), w[-10:]
+    h = len(w) // (x.shape[1] + 1)
+    W, a = w[:-h].view(h, -1), w[-h:]
     z = x @ W.T
     return (torch.relu(z) if activation == "relu" else torch.erf(z / 2**0.5)) @ a
 
@@ -31,7 +43,8 @@ def outputs(w, x, activation):
 def looked(path, problem):
     """Tr H, from the derivatives of a network with one hidden layer, and test error at all points of a path."""
     w = torch.stack(path)
-    W, a = w[:, :-10].view(-1, 10, 5), w[:, -10:]
+    h = w.shape[1] // (problem.inputs + 1)
+    W, a = w[:, :-h].view(len(w), h, -1), w[:, -h:]
     z = (problem.x @ W.mT).requires_grad_()
     unit = torch.relu(z) if problem.activation == "relu" else torch.erf(z / 2**0.5)
     (slope,) = torch.autograd.grad(unit.sum(), z)
@@ -114,3 +127,70 @@ def test_the_flow_ends_where_nothing_moves(activation):
     slow = path.time[np.argmax(path.excess(path.trace) <= np.exp(-1))]
     assert slow == pytest.approx(SLOW[activation], rel=0.1)
     assert path.error[-1] < path.error[0] / 3
+
+
+def test_a_cell_of_the_protocol_holds_the_times_of_its_runs_whole_paths():
+    path = flow_of(WIDE.problem)
+    (measured,) = run_many([WIDE])
+    ends, reached = path.trace[[0, -1]], 0
+    for j in range(WIDE.runs):
+        (traces, errors), _ = path_of(WIDE, j)
+        x = (traces - ends[1]) / (ends[0] - ends[1])
+        seen = x[::2]  # a look every second step
+        for n, level in enumerate(PROTOCOL_LEVELS):
+            first, settled = times(seen, level)
+            np.testing.assert_equal(measured["first_passage"][n][j], 2 * first)
+            np.testing.assert_equal(measured["settling"][n][j], 2 * settled)
+            reached += np.isfinite(settled)
+        assert measured["late_excess"][j] == pytest.approx(seen[338:].mean(), rel=2e-3)
+        assert measured["last_error"][j] == pytest.approx(errors[-1], rel=2e-3)
+    assert reached > 2
+    drift = (path.trace - ends[1]) / (ends[0] - ends[1])
+    for level, s in zip(PROTOCOL_LEVELS, measured["flow"], strict=True):
+        late = np.flatnonzero(drift <= level)[0]
+        assert path.time[late - 1] < s <= path.time[late]
+
+
+def test_a_cell_of_the_protocol_alone_is_what_it_is_in_company():
+    cells = [replace(WIDE, steps=60, lr=lr, student_width=70, samples=60) for lr in (0.01, 0.02)]
+    assert plain(run_many(cells)) == plain([run_many([c])[0] for c in cells])
+
+
+def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_are_stable():
+    cells = [c for c in PROFILES["laptop"] if c.wide]
+    grids = {}
+    for c in cells:
+        if c.memory < 1:
+            grids.setdefault((c.teacher, c.lr, c.strength, c.steps), []).append(c.memory)
+    assert set(map(tuple, grids.values())) == {PROTOCOL_MEMORIES, NOISES_MEMORIES}
+    assert {tuple(g) for (_, _, eps, _), g in grids.items() if eps == 2.0} == {PROTOCOL_MEMORIES}
+    lrs = sorted({c.lr for c in cells})
+    np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 2.0, rtol=1e-3)
+    assert len(lrs) == len(PROTOCOL_LRS) == 5
+    problems = {c.teacher: c.problem for c in cells}
+    assert len(problems) == 8
+    for teacher, problem in problems.items():
+        start = problem.start_on_manifold(np.random.default_rng(teacher))
+        _, kernel = problem.jacobian(start)
+        assert 0.5 < lrs[-1] * float(torch.linalg.eigvalsh(kernel)[-1]) / problem.samples <= 1
+    seeds = {(c.teacher, c.lr, c.strength, c.memory == 1): c.seed for c in cells}
+    assert len(set(seeds.values())) == len(seeds)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_tuned_settings_are_given_as_multiples_of_the_steepest_wall(activation):
+    problem = replace(SMALL, activation=activation).problem
+    J = torch.func.jacrev(lambda w: problem.outputs(w).ravel())(
+        torch.from_numpy(flow_of(problem).start)
+    )
+    steepest = float(torch.linalg.matrix_norm(J, 2)) ** 2 / problem.samples
+    assert steepest == pytest.approx(SHARPEST[activation], rel=1e-3)
+    for strength in TUNED_STRENGTHS[activation]:
+        one, heavy = tuned(activation, strength)
+        steps = sorted({c.lr * steepest for c in heavy})
+        assert [c.lr * steepest for c in one] == pytest.approx(
+            [1, 1.5, 1.9, 2.5, 3.2, 4, 5, 6.5, 8], rel=1e-3
+        )
+        assert steps == pytest.approx([0.5, 1, 1.5, 1.9, 2.75, 3.5], rel=1e-3)
+        assert one[0].lr * steepest <= 1
+        assert steps[1] <= 1

@@ -27,3 +27,17 @@ def test_the_flow_solves_its_equation(activation, length):
     assert fallen > 0.005 * path.trace[0]
     assert path.trace[0] - float(problem.trace(w)) == pytest.approx(fallen, rel=0.02)
     assert path.time[-1] == length
+
+
+def test_the_flow_says_when_it_passes_a_level():
+    problem = TeacherStudent(
+        inputs=5, teacher_width=2, student_width=10, activation="relu", samples=20
+    )
+    start = problem.start_on_manifold(np.random.default_rng(0))
+    path = flow(problem, start, 4.0, steps=50)
+    ends = path.trace[0], path.trace[-1]
+    for level in (0.5, 0.1):
+        at = ends[1] + level * (ends[0] - ends[1])
+        late = next(i for i, x in enumerate(path.trace) if x <= at)
+        assert 4.0 * (late - 1) / 50 < path.passage(level) <= 4.0 * late / 50
+        assert np.interp(path.passage(level), path.time, path.trace) == pytest.approx(at, rel=1e-12)

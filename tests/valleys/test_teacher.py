@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from flatter_lib.valleys.activations import ACTIVATIONS
-from flatter_lib.valleys.teacher import TeacherStudent
+from flatter_lib.valleys.teacher import TeacherStudent, _Student, _WideStudent
 
 from ..refusals import refuses
 
 SMALL = {"inputs": 4, "teacher_width": 2, "student_width": 5, "samples": 7}
+WIDE = {"inputs": 6, "teacher_width": 2, "student_width": 70, "samples": 60}
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -61,6 +62,40 @@ def test_a_student_that_is_the_teacher_makes_no_error(name):
     assert float(problem.test_error(w)) < 1e-7
     assert problem.teacher[0].norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
     assert problem.teacher[1].abs().tolist() == pytest.approx([0.5**0.5] * 2)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_derivative_and_its_kernel(name):
+    problem = TeacherStudent(**SMALL, activation=name)
+    w = torch.from_numpy(np.random.default_rng(3).standard_normal(problem.dimension))
+    J, kernel = problem.jacobian(w)
+    expected = torch.func.jacrev(lambda v: problem.outputs(v).ravel())(w)
+    torch.testing.assert_close(J, expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(kernel, expected @ expected.T, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("minibatch", [False, True])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_wide_student_run_by_run_is_what_all_at_once_are(name, minibatch):
+    problem = TeacherStudent(**WIDE, activation=name)
+    generator = np.random.default_rng(4)
+    w = torch.from_numpy(generator.standard_normal((3, problem.dimension)))
+    rows = torch.from_numpy(generator.integers(60, size=(3, 9))) if minibatch else None
+    options = {"dtype": torch.float64, "device": torch.device("cpu")}
+
+    def made(one, w, rows):
+        f, into = one.outputs(w, rows).clone(), torch.ones_like(w)
+        one.pull_back(f - 0.3, into)
+        return f, into
+
+    assert isinstance(problem.differential(3, **options), _WideStudent)
+    assert isinstance(TeacherStudent(**SMALL, activation=name).differential(3, **options), _Student)
+    found = made(problem.differential(3, **options), w, rows)
+    torch.testing.assert_close(
+        found, made(_Student(problem, 3, **options), w, rows), rtol=1e-11, atol=1e-11
+    )
+    alone = made(problem.differential(1, **options), w[1:2], None if rows is None else rows[1:2])
+    assert all(torch.equal(a[0], b[1]) for a, b in zip(alone, found, strict=True))
 
 
 def test_bad_arguments():
