@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     os.environ[resnet_cifar10.STARTS] = str(given.starts.resolve())
+    for stop in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the first is ignored in what a shell runs beside itself
+        signal.signal(stop, signal.default_int_handler)
     try:
         report = run(given.profile, given.store, given.processes)
     except KeyboardInterrupt:

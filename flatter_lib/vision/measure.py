@@ -81,7 +81,8 @@ def filter_trace_estimate(
     checks.count("probes", probes, 2)
     checks.count("inputs", len(inputs))
     filters = [p for p in network.parameters() if p.ndim == 4]
-    checks.count("network, its convolutions", len(filters))
+    if not filters:
+        raise ValueError("network: must have convolutions, and has none")
     totals = [[torch.zeros_like(p) for p in filters] for _ in range(probes)]
     for part in torch.split(inputs, CHUNK):
         outputs = network(part)

@@ -50,7 +50,12 @@ def test_what_was_finished_when_it_ended_is_kept(tmp_path: Path, stop: signal.Si
 
 
 def test_it_needs_little_beside_torch() -> None:
-    listed = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*{m.split('.')[0] for m in sys.modules})"
+    listed = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]); import threadpoolctl\n"
+        "from flatter_lib import curvature, machine\n"
+        "from flatter_lib.vision import augment, data, inputs, label_noise, measure, residual, train\n"
+        "print(*{m.split('.')[0] for m in sys.modules})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", listed, str(SCRIPT)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -9,6 +9,7 @@ from flatter_lib.experiments import resnet_cifar10
 from flatter_lib.experiments.resnet_cifar10 import (
     BATCH,
     CHOOSING,
+    CHOSEN,
     GAMMAS,
     LRS,
     MORE,
@@ -25,6 +26,7 @@ from flatter_lib.experiments.resnet_cifar10 import (
     scan,
     strong,
     tried,
+    worth,
 )
 from flatter_lib.vision.augment import crop_and_flip
 from flatter_lib.vision.data import load
@@ -195,7 +197,7 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(changed):
     images = load("digits")
     found = {"name": "digits", "source": images.source, "digest": images.digest}
     assert measured["data"] == found
-    assert len({*measured["loss"], measured["start"]["loss"]}) == 3
+    assert len({*measured["loss"], measured["start"]["loss"]}) == 1 + len(measured["steps"])
 
 
 def test_a_run_that_diverges_says_when():
@@ -216,10 +218,11 @@ def test_profiles_hold_what_the_chapter_asks_for():
     published = PROFILES["laptop"]
     asked = [*equal(), *quiet(), adam(), *strong()]
     asked += [c for g in GAMMAS for c in law(g)] + [c for lr in LRS for c in scan(lr)]
-    worth = [replace(c, seed=seed) for c in tried() for seed in CHOOSING]
-    assert len(published) == len(set(published)) == 4 * len(set(asked)) + len(worth)
-    assert {replace(c, seed=0) for c in published if c not in worth} == set(asked)
-    assert set(worth) < set(published)
+    asked += [worth(*setting) for chosen in CHOSEN.values() for setting in chosen]
+    choice = [replace(c, seed=seed) for c in tried() for seed in CHOOSING]
+    assert len(published) == len(set(published)) == 4 * len(set(asked)) + len(choice)
+    assert {replace(c, seed=0) for c in published if c not in choice} == set(asked)
+    assert set(choice) < set(published)
     assert {c.lr > 1 or c.memory < 1 for c in tried()} == {True}
     assert {c.dataset for c in PROFILES["smoke"]} == {"digits"}
     assert {(c.device, c.images, c.width) for c in PROFILES["paper"]} == {("cuda", 50_000, 1.0)}
