@@ -62,8 +62,9 @@ def test_the_trace_of_filters_is_the_mean_over_signs_of_what_their_jacobian_give
         if w.ndim == 4:
             for u in range(len(w)):
                 own = J[name][:, :, u].reshape(4, -1).detach()
-                exact += float(w[u].norm() ** 2 * own.norm() ** 2) / 2
-                each += (w[u].norm() ** 2 * (signs @ own).square().sum(1)).detach() / 2
+                norm = float(w[u].detach().norm() ** 2)
+                exact += norm * float(own.norm() ** 2) / 2
+                each += norm * (signs @ own).square().sum(1) / 2
     assert float(each.mean()) == pytest.approx(exact, rel=1e-12)
     found = filter_trace_estimate(network, x, probes=5, generator=np.random.default_rng(3))
     drawn = 2.0 * np.random.default_rng(3).integers(2, size=(5, 2, 2), dtype=np.int8) - 1
