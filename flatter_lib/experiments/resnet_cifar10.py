@@ -18,8 +18,8 @@ is the ratio of the momentum's time :math:`1/(1-\beta)` to that one.
 A profile holds cells along :math:`1-\beta = C\eta^\gamma` for several exponents, which all meet at the largest step
 size; less and more momentum at every step size; and, at the largest, equal numbers of steps for the rule, for
 :math:`\beta = 0.9` and for plain SGD, runs without label noise, also with small batches, AdamW, and strong noise, with
-which plain SGD arrives as well. All settings are this book's own choices: those of the paper's ResNet-18 are not known
-to us.
+which plain SGD arrives as well; and settings of plain SGD and of heavy ball for what momentum is worth. All settings
+are this book's own choices: those of the paper's ResNet-18 are not known to us.
 
 ``laptop`` is a network of an eighth of the width, on 512 images averaged to 16x16 pixels. ``paper`` is the network of
 full width, on all 50,000 images of 32x32 pixels with B = 256, in bfloat16. It has not been run. Its expected cost is
@@ -305,11 +305,11 @@ def at_size() -> list[Configuration]:
 def on_a_gpu() -> list[Configuration]:
     """Full width, 10,000 images of 32x32 pixels, in bfloat16.
 
-    About eight minutes of one H100 for all, an estimate: 30 s to start, load and decode the images; 35 s for phase 1
+    About eight minutes of one H100 for all, an estimate: 30 s to start, load and decode the images; 60 s for phase 1
     of both seeds and their h; 32 runs with 51,000 steps of 4.5 ms in all, 230 s, and with 570 looks of 0.3 s in all,
     170 s. A step of 128 images is 4.3e11 operations, 2.1 ms at a fifth of the card's 1e15 a second, and about 300
-    kernels, of which a processor begins one in some 10 us: so two or three processes share the card, which the 465 s
-    do not count on.
+    kernels, of which a processor begins one in some 10 us: so two or three processes share the card, and take less
+    than the 490 s of one.
     """
     return [
         Configuration(
