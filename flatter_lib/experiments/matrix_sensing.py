@@ -85,8 +85,8 @@ LARGER_SCANS = (
         for i, n in enumerate((1900, 3000, 4800, 7600, 12000))
     ),
     *(Scan(LARGEST / 2**i, 0.6, MEMORIES, n) for i, n in enumerate((760, 1200, 1900, 3000, 4800))),
-    *(Scan(LARGEST, eps, MEMORIES, n) for eps, n in ((0.075, 3000), (0.3, 1200), (1.2, 500))),
-    *(Scan(LARGEST, eps, (1.0,), n) for eps, n in ((0.3, 220_000), (0.6, 60_000), (1.2, 16_000))),
+    *(Scan(LARGEST, eps, MEMORIES, n) for eps, n in ((0.075, 3000), (0.4, 1000), (1.2, 500))),
+    *(Scan(LARGEST, eps, (1.0,), n) for eps, n in ((0.4, 110_000), (0.6, 50_000), (1.2, 13_000))),
 )
 
 
@@ -191,7 +191,7 @@ def _profile(runs: int, few: int, larger_runs: int) -> list[Configuration]:
 _SMOKE = law(2 / 3, KAPPA_MEETING)[:2] + tuned(TUNED_STRENGTHS[-1])[1][-4:]
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": configurations(Configuration, rungs(_SMOKE, 0), runs=8),
-    "laptop": _profile(runs=64, few=24, larger_runs=12),
+    "laptop": _profile(runs=64, few=24, larger_runs=8),
     "paper": _profile(runs=1024, few=256, larger_runs=256),
 }
 

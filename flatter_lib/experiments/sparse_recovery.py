@@ -249,7 +249,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
             *_tuned((0.1, 0.2, 0.4, 0.8, 1.6), (1.0, 0.5, 0.25), 16),
             *_tuned((0.05, 0.025, 0.0125), (1.0,), 16, longest=1_000_000),
             *_longer((10, 15, 20, 25, 30, 35, 40, 50), 40),
-            *_protocol(10),
+            *_protocol(8),
         ]
     ),
     "paper": _seeded(
