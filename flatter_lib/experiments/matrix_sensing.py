@@ -16,8 +16,9 @@ a step as long as that is slower than :math:`1-\beta`: kappa is the ratio of the
 
 A configuration is a cell, many runs of one step size and momentum: run j has the start that seed j draws, in every
 cell. A profile holds step sizes along :math:`1-\beta = C\eta^\gamma` for several exponents, with two choices of C; a
-scan of momenta at several step sizes, in two problems; and what it takes to tune plain SGD and heavy ball at several
-noise strengths. Dimensions, ranks and noise are our own choices.
+scan of momenta at several step sizes, in two problems; what it takes to tune plain SGD and heavy ball at several
+noise strengths; and, for several planted matrices twice as large, scans over a grid of momenta that is the same at
+every step size and noise. Dimensions, ranks and noise are our own choices.
 """
 
 from __future__ import annotations
@@ -32,7 +33,17 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.experiments._ensembles import Floats, batch, configurations, made, timed
-from flatter_lib.experiments.design import Cell, Held, Landscape, rounded, rungs, short, whole
+from flatter_lib.experiments.design import (
+    Cell,
+    Held,
+    Landscape,
+    Scan,
+    powers,
+    rounded,
+    rungs,
+    short,
+    whole,
+)
 from flatter_lib.stats import first_passage, settling_time
 
 if TYPE_CHECKING:
@@ -61,6 +72,22 @@ SCAN_KAPPAS = (0.12, 50.0)
 TUNED_STRENGTHS = (0.5, 0.8, 1.3)
 TUNED_LRS = (0.02, 0.03)
 TUNED_KAPPAS = (0.1, 0.25, 0.6, 1.5, 3.5, 8.0, 20.0)
+#: Planted matrices twice as large: the seeds of each one's noise begin at this times its own.
+A_MATRIX = 10**8
+MATRICES = range(1, 6)
+LARGER = LANDSCAPE._replace(slow=10.0)
+#: Their scans: over step sizes (the largest keeps eta h below 1 at every start), at two noises; over noise; and plain
+#: SGD. Momenta are the same everywhere.
+MEMORIES, LARGEST = powers(0.0009, 0.17), 0.043
+LARGER_SCANS = (
+    *(
+        Scan(LARGEST / 2**i, 0.15, MEMORIES, n)
+        for i, n in enumerate((1900, 3000, 4800, 7600, 12000))
+    ),
+    *(Scan(LARGEST / 2**i, 0.6, MEMORIES, n) for i, n in enumerate((760, 1200, 1900, 3000, 4800))),
+    *(Scan(LARGEST, eps, MEMORIES, n) for eps, n in ((0.075, 3000), (0.4, 1000), (1.2, 500))),
+    *(Scan(LARGEST, eps, (1.0,), n) for eps, n in ((0.4, 110_000), (0.6, 50_000), (1.2, 13_000))),
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +100,8 @@ class Configuration:
         strength: epsilon, positive.
         steps: of every run.
         runs: run j has the j-th start.
-        seed: of the first run's noise; the others count up from it. Cells of a rung share it.
+        seed: of the first run's noise; the others count up from it. Cells of a rung share it. Its hundreds of millions
+            are the seed of the planted matrix and the measurements.
         rank: of the planted matrix.
         measurements: n.
         size: m, rows and columns of the matrix.
@@ -106,6 +134,7 @@ class Configuration:
             rank=self.rank,
             measurements=self.measurements,
             width=self.width,
+            seed=self.seed // A_MATRIX,
         )
 
 
@@ -127,12 +156,20 @@ def tuned(strength: float) -> tuple[list[Cell], list[Cell]]:
     return plain, heavy
 
 
-def _profile(runs: int, few: int) -> list[Configuration]:
+def larger(matrix: int, runs: int) -> list[Configuration]:
+    """All scans of one larger matrix, which its seed names, from 1."""
+    chosen = [s.rung(LARGER, matrix * A_MATRIX + 1000 * i) for i, s in enumerate(LARGER_SCANS)]
+    problem = {"rank": 2, "measurements": 200, "size": 20, "width": 10}
+    return configurations(Configuration, chosen, runs=runs, **problem)
+
+
+def _profile(runs: int, few: int, larger_runs: int) -> list[Configuration]:
     """All cells, each once.
 
     Args:
         runs: of each cell.
         few: runs of plain SGD, which takes long and scatters little.
+        larger_runs: runs of each cell of the larger matrices.
     """
     main = [
         cell
@@ -147,14 +184,15 @@ def _profile(runs: int, few: int) -> list[Configuration]:
         configurations(Configuration, rungs(main, 0), runs=runs)
         + configurations(Configuration, second, runs=runs, rank=2, measurements=60)
         + configurations(Configuration, rungs(plain, 2 * 10**6, together=1), runs=few)
+        + [cell for matrix in MATRICES for cell in larger(matrix, larger_runs)]
     )
 
 
 _SMOKE = law(2 / 3, KAPPA_MEETING)[:2] + tuned(TUNED_STRENGTHS[-1])[1][-4:]
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": configurations(Configuration, rungs(_SMOKE, 0), runs=8),
-    "laptop": _profile(runs=64, few=24),
-    "paper": _profile(runs=1024, few=256),
+    "laptop": _profile(runs=64, few=24, larger_runs=8),
+    "paper": _profile(runs=1024, few=256, larger_runs=256),
 }
 
 #: What other rounding may change: under strong noise one run of forty grows apart. Numbers have four digits, of which

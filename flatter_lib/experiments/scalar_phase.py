@@ -3,7 +3,8 @@ r"""When do runs arrive at the flat point of the scalar valley, and when do they
 One configuration is one cell of a phase diagram: many runs of heavy ball at one (eta, 1 - beta), noise strength and
 kind of noise, from one start, timed one by one. A profile holds the whole plane under label noise (two strengths) and
 under isotropic gradient noise, a finer grid about the fastest settling under label noise (two strengths) and under
-sign noise, and runs from a start off the floor. The momenta of the last follow
+sign noise, scans from several starts over a grid of momenta that is the same at every step size and noise, and runs
+from a start off the floor. The momenta of the last follow
 
 .. math:: \kappa_0 = \frac{\eta r_0^2}{h (1-\beta)^2},
 
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
-from flatter_lib.experiments.design import Held, rounded
+from flatter_lib.experiments.design import Held, powers, rounded
 from flatter_lib.stats import PROBABILITIES, median_draws
 from flatter_lib.valleys.scalar import Noise, ScalarValley, simulate
 
@@ -33,6 +34,12 @@ __all__ = ["PROBABILITIES", "PROFILES", "Configuration", "cost", "median_draws",
 Floats = NDArray[np.float64]
 
 _SEEDS_A_CELL = 10_000
+
+#: Under one protocol: starts, step sizes (the largest with eta h below 1 at every start), the noise of their scan,
+#: those of the scan at the largest step, momenta, and the noises of plain SGD.
+_STARTS = tuple(rounded(u, 3) for u in np.geomspace(1.2, 2.0, 8))
+_STEPS, _NOISE, _NOISES = tuple(0.23 / 2**i for i in range(5)), 0.1, (0.025, 0.05, 0.2)
+_MEMORIES, _PLAIN = powers(0.0045, 0.41), (0.05, 0.1, 0.2)
 
 #: The residual of the runs that start off the floor, and the curvature of the floor point below all starts.
 _OFF, _CURVATURE = 0.5, 1.4**2 + 1.4**-2
@@ -94,8 +101,27 @@ def _cells(
     return [replace(cell, lr=rounded(lr), memory=rounded(memory)) for lr, memory in pairs]
 
 
+def _protocol(runs: int) -> list[Configuration]:
+    """Scans from every start: over step sizes, over noise at the largest step, and plain SGD."""
+    largest = _STEPS[0]
+    pairs = [(lr, _NOISE, m) for lr, m in product(_STEPS, _MEMORIES)]
+    pairs += [(largest, eps, m) for eps, m in product(_NOISES, _MEMORIES)]
+    pairs += [(largest, eps, 1.0) for eps in _PLAIN]
+    return [
+        Configuration(rounded(lr), memory, eps, "label", runs, seed=0, start=start)
+        for start in _STARTS
+        for lr, eps, memory in pairs
+    ]
+
+
 def _profile(
-    lrs: Floats, memories: Floats, fine: Floats, lrs_off: Floats, kappas_0: Floats, runs: int
+    lrs: Floats,
+    memories: Floats,
+    fine: Floats,
+    lrs_off: Floats,
+    kappas_0: Floats,
+    runs: int,
+    protocol: int = 0,
 ) -> list[Configuration]:
     """All diagrams.
 
@@ -106,6 +132,7 @@ def _profile(
         lrs_off: step sizes of the runs that start off the floor.
         kappas_0: what sets their momenta.
         runs: runs of each cell of the plane; those about the fastest settling are four times as many.
+        protocol: runs of each cell of the scans from several starts.
     """
     plane = list(product(lrs, memories))
     coarse = list(product(lrs[::2], memories))
@@ -122,6 +149,7 @@ def _profile(
 
     off = [(lr, _OFF * np.sqrt(lr / (_CURVATURE * k))) for lr, k in product(lrs_off, kappas_0)]
     cells += _cells(off, 0.1, runs, start_residual=_OFF)
+    cells += _protocol(protocol) if protocol else []
     return [replace(cell, seed=i * _SEEDS_A_CELL) for i, cell in enumerate(cells)]
 
 
@@ -141,6 +169,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
         lrs_off=np.geomspace(3e-4, 0.1, 7),
         kappas_0=np.geomspace(0.1, 30.0, 25),
         runs=128,
+        protocol=1000,
     ),
     "paper": _profile(
         lrs=np.geomspace(0.002, 1.2, 25),
@@ -149,6 +178,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
         lrs_off=np.geomspace(3e-5, 0.1, 15),
         kappas_0=np.geomspace(0.1, 30.0, 49),
         runs=512,
+        protocol=4000,
     ),
 }
 

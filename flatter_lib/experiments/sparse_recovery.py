@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.ensemble import noise_stream, row_stream
-from flatter_lib.experiments.design import Held, rounded
+from flatter_lib.experiments.design import Held, Scan, powers, rounded
 from flatter_lib.valleys.diagonal import DiagonalNetwork
 from flatter_lib.valleys.diagonal_run import DiagonalRun, descended
 
@@ -41,6 +41,30 @@ _BLOCK = 2048
 _SEEDS_A_CELL = 10_000
 #: Largest curvature where gradient descent ends, problem 0 with 40 measurements, rounded.
 _CURVATURE = 22.9
+#: Truths under one protocol, and its scans: over step sizes, the largest with eta h below 1 at every start; over noise;
+#: and plain SGD. Momenta are the same everywhere.
+_TRUTHS, _MEMORIES, _LARGEST = 8, powers(0.0009, 0.24), 0.04
+_SCANS = (
+    *(
+        Scan(_LARGEST / 2**i, 0.025, _MEMORIES, n)
+        for i, n in enumerate((3800, 6000, 9600, 15000, 24000))
+    ),
+    *(
+        Scan(_LARGEST, delta, _MEMORIES, n)
+        for delta, n in (
+            (0.00625, 9600),
+            (0.0125, 6000),
+            (0.05, 2400),
+            (0.1, 1500),
+            (0.2, 950),
+            (0.4, 600),
+        )
+    ),
+    *(
+        Scan(_LARGEST, delta, (1.0,), n)
+        for delta, n in ((0.1, 220_000), (0.2, 60_000), (0.4, 15_000))
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -184,6 +208,15 @@ def _public(runs: int) -> list[Configuration]:
     ]
 
 
+def _protocol(runs: int) -> list[Configuration]:
+    """Every scan of the protocol, from where gradient descent ends."""
+    return [
+        Configuration(40, _TRUTHS, runs, s.lr, memory, s.strength, "every", s.steps, descended=True)
+        for s in _SCANS
+        for memory in s.memories
+    ]
+
+
 def _seeded(cells: Iterable[Configuration]) -> list[Configuration]:
     """Each cell once, with random numbers of its own."""
     return [replace(cell, seed=i * _SEEDS_A_CELL) for i, cell in enumerate(dict.fromkeys(cells))]
@@ -216,6 +249,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
             *_tuned((0.1, 0.2, 0.4, 0.8, 1.6), (1.0, 0.5, 0.25), 16),
             *_tuned((0.05, 0.025, 0.0125), (1.0,), 16, longest=1_000_000),
             *_longer((10, 15, 20, 25, 30, 35, 40, 50), 40),
+            *_protocol(8),
         ]
     ),
     "paper": _seeded(
@@ -229,6 +263,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
             ),
             *_transition(range(8, 61, 2), 400),
             *_public(256),
+            *_protocol(256),
         ]
     ),
 }

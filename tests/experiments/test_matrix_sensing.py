@@ -6,18 +6,22 @@ import torch
 
 from flatter_lib.ensemble import noise_stream
 from flatter_lib.experiments.matrix_sensing import (
+    A_MATRIX,
     ERROR_LEVEL,
     LANDSCAPE,
+    LARGEST,
     LEVELS,
     RESAMPLES,
     SECOND,
     Configuration,
+    larger,
     law,
     resampled_runs,
     run_many,
 )
 from flatter_lib.heavy_ball import drift_prefactor
 from flatter_lib.valleys.flattest import flattest
+from flatter_lib.valleys.sensing import MatrixSensing
 
 from .paths import times
 
@@ -107,3 +111,34 @@ def test_a_law_keeps_all_digits_of_its_constant():
     for cell in law(0.8, 0.7):
         exact = at_middle ** (1 / 3) * (cell.lr / LANDSCAPE.lrs[2]) ** 0.8
         assert cell.memory == float(f"{exact:.4g}")
+
+
+def test_the_seed_of_a_cell_names_its_planted_matrix() -> None:
+    assert SMALL.problem.seed == 0
+    other = replace(SMALL, seed=2 * A_MATRIX + 5).problem
+    expected = MatrixSensing(rows=5, columns=5, rank=1, measurements=14, width=3, seed=2)
+    torch.testing.assert_close(other.truth, expected.truth, rtol=0, atol=0)
+    torch.testing.assert_close(other.sensing, expected.sensing, rtol=0, atol=0)
+    assert (other.truth - SMALL.problem.truth).norm() > 0.5
+
+
+def test_larger_matrices_are_scanned_over_one_grid_of_momenta() -> None:
+    cells = larger(3, runs=8)
+    assert {c.problem.seed for c in cells} == {3}
+    groups: dict[tuple[float, float, int, int], list[float]] = {}
+    for c in cells:
+        groups.setdefault((c.lr, c.strength, c.steps, c.seed), []).append(c.memory)
+    scans = [memories for memories in groups.values() if memories != [1.0]]
+    assert len({tuple(memories) for memories in scans}) == 1
+    assert len({seed for *_, seed in groups}) == len(groups)
+    assert len({(lr, eps, m) for (lr, eps, *_), ms in groups.items() for m in ms}) == len(cells)
+
+
+def test_the_largest_step_keeps_eta_h_below_1_where_larger_runs_start() -> None:
+    problem = larger(1, runs=1)[0].problem
+    A, sharpest = problem.sensing, []
+    for j in range(8):
+        U, V = problem.factors(problem.start_on_manifold(np.random.default_rng(j)))
+        J = torch.cat([(A @ V).flatten(1), (A.mT @ U).flatten(1)], dim=1)
+        sharpest.append(torch.linalg.matrix_norm(J, 2) ** 2 / len(A))
+    assert 0.8 < LARGEST * max(sharpest) <= 1

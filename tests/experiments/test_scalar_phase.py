@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
 
-from flatter_lib.experiments.scalar_phase import (
-    Configuration,
-    run,
-)
+from flatter_lib.experiments.scalar_phase import PROFILES, Configuration, run
 from flatter_lib.stats import PROBABILITIES, first_passage, settling_time
 from flatter_lib.valleys.scalar import ScalarValley, simulate
 
@@ -46,3 +43,14 @@ def test_runs_that_leave_never_settle():
     measured = run(Configuration(0.3, 0.002, 0.1, "label", 8, 0))
     assert measured["left"] == measured["not_settled"] == 8
     assert measured["settling"] == [np.inf] * PROBABILITIES.size
+
+
+def test_under_the_protocol_momenta_are_the_same_everywhere_and_eta_h_is_below_1() -> None:
+    cells = [c for c in PROFILES["laptop"] if c.runs == 1000]
+    scans: dict[tuple[float, float, float], list[float]] = {}
+    for c in cells:
+        scans.setdefault((c.start, c.lr, c.strength), []).append(c.memory)
+    assert len({tuple(m for m in memories if m < 1) for memories in scans.values()}) == 1
+    steps = {lr for _, lr, _ in scans}
+    assert max(steps) / min(steps) == pytest.approx(16, rel=1e-3)
+    assert 0.95 < max(steps) * max(c.start**2 + c.start**-2 for c in cells) <= 1

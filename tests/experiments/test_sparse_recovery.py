@@ -10,6 +10,7 @@ from flatter_lib.ensemble import noise_stream, row_stream
 from flatter_lib.ensemble import run as ensemble_run
 from flatter_lib.experiments.sparse_recovery import (
     FOUND,
+    PROFILES,
     Configuration,
     descended,
     run,
@@ -123,3 +124,18 @@ def test_a_run_that_leaves_never_arrives():
 def test_noise_is_needed():
     measured = run(Configuration(40, 1, 1, 0.005, 1.0, 0.0, "one", 5000))
     assert measured["error"][0] > 1
+
+
+def test_under_the_protocol_momenta_are_the_same_everywhere_and_eta_h_is_below_1() -> None:
+    cells = [c for c in PROFILES["laptop"] if c.problems == 8]
+    scans: dict[tuple[float, float, int], list[float]] = {}
+    for c in cells:
+        scans.setdefault((c.lr, c.strength, c.steps), []).append(c.memory)
+    plain = [key for key, memories in scans.items() if memories == [1.0]]
+    assert len({tuple(m) for key, m in scans.items() if key not in plain}) == 1
+    sharpest = []
+    for seed in range(8):
+        problem = DiagonalNetwork(measurements=cells[0].measurements, seed=seed)
+        X, theta = problem.samples.numpy(), descended(problem) ** 2
+        sharpest.append(np.linalg.eigvalsh(4 / len(X) * (X * theta) @ X.T)[-1])
+    assert 0.95 < max(c.lr for c in cells) * max(sharpest) <= 1
