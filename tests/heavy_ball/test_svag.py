@@ -72,7 +72,8 @@ def test_steps_of_any_optimizer_on_any_module(momentum: float) -> None:
 
     w = torch.cat([p.detach().flatten() for p in network.parameters()]).numpy().copy()
     buffer = np.zeros_like(w)
-    loader: Any = torch.utils.data.DataLoader([*DATA], batch_size=2)
+    examples: Any = DATA
+    loader: Any = torch.utils.data.DataLoader(examples, batch_size=2)
     for pair in pairs(loader):
         own = []
         for rows in pair:
