@@ -2,10 +2,10 @@
 
     PYTHONPATH=. FLATTER_DATA=FOLDER python scripts/resnet_at_size.py gpu --store FOLDER --processes 3
 
-It makes the runs of a profile of `flatter_lib.experiments.resnet_cifar10.MORE` that have no record in the store, and
-keeps each when it is finished: stopped at any moment, by a key, by ``timeout -s INT`` or by a kill, and started again,
-it makes what is left. Phase 1 is made once for each seed and kept under ``--starts``. CIFAR-10 must lie in the folder
-``cifar10`` of FLATTER_DATA. Needed are torch, numpy, scipy, pillow, rich and threadpoolctl, and this checkout.
+It makes the runs of a profile of `flatter_lib.experiments.resnet_cifar10.PROFILES` that have no record in the store,
+and keeps each when it is finished: stopped at any moment, by a key, by ``timeout -s INT`` or by a kill, and started
+again, it makes what is left. Phase 1 is made once for each seed and kept under ``--starts``. CIFAR-10 must lie in the
+folder ``cifar10`` of FLATTER_DATA. Needed are torch, numpy, scipy, pillow, rich and threadpoolctl, and this checkout.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from flatter_lib.evidence.experiment import Experiment
 from flatter_lib.evidence.local import local
 from flatter_lib.evidence.progress import Meter
-from flatter_lib.evidence.record import configuration_of, key
 from flatter_lib.evidence.store import Store
 from flatter_lib.evidence.sweep import Report, sweep
 from flatter_lib.experiments import resnet_cifar10
@@ -31,18 +29,9 @@ from flatter_lib.experiments import resnet_cifar10
 BUILD = Path(__file__).parents[1] / "_build"
 
 
-class AtSize(Experiment):
-    """The experiment, with the profiles that the book does not read yet."""
-
-    def configurations(self, profile: str) -> dict[str, Any]:
-        """Those of `MORE`."""
-        chosen = resnet_cifar10.MORE[profile]
-        return {key(self.name, configuration_of(c)): c for c in chosen}
-
-
 def run(profile: str, store: Path, processes: int) -> Report:
     """Make what is missing."""
-    experiment = AtSize("resnet_cifar10", resnet_cifar10)
+    experiment = Experiment("resnet_cifar10", resnet_cifar10)
     meter = Meter(Console(stderr=True), profile)
     return sweep(
         experiment, profile, Store(store, experiment.name), partial(local, processes), meter
@@ -52,16 +41,14 @@ def run(profile: str, store: Path, processes: int) -> Report:
 def main() -> int:
     """Read the command line; 0 if all is recorded, 1 if runs failed, 130 if it was stopped."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("profile", choices=resnet_cifar10.MORE)
+    parser.add_argument("profile", choices=resnet_cifar10.PROFILES)
     parser.add_argument("--store", type=Path, default=BUILD / "sweeps")
     parser.add_argument("--starts", type=Path, default=BUILD / "starts")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     os.environ[resnet_cifar10.STARTS] = str(given.starts.resolve())
-    for stop in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # the first is ignored in what a shell runs beside itself
+    # The first is ignored in what a shell runs beside itself.
+    for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
     try:
         report = run(given.profile, given.store, given.processes)

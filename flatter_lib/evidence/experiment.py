@@ -1,9 +1,9 @@
 """What an experiment is, and finding one by its name.
 
 An experiment is a module: ``Configuration``, a frozen dataclass whose fields are numbers, texts, truth values or None;
-``PROFILES``, the configurations of ``smoke``, ``laptop`` and ``paper``; ``cost(configuration)``, the seconds that a run
-takes on one core of a laptop, about; and ``run(configuration)``, which returns what was measured by name. Where many
-runs cost little more than one, it has ``batch(configuration)`` instead, which returns a key, and
+``PROFILES``, those of ``smoke``, ``laptop`` and ``paper``, perhaps of others; ``cost(configuration)``, the seconds that
+a run takes on one core of a laptop, about; and ``run(configuration)``, which returns what was measured by name. Where
+many runs cost little more than one, it has ``batch(configuration)`` instead, which returns a key, and
 ``run_many(configurations)``, which makes up to ``TOGETHER`` runs of equal keys in one pass and returns what was
 measured of each. What a run gives must depend on its configuration alone, not on its company, so its seed, if it has
 one, is a field called ``seed``. Fields called ``device`` and ``dtype`` say where it runs and in which precision;
@@ -55,8 +55,8 @@ class Experiment:
             UnknownError: if there is no such profile.
             SweepError: if a configuration holds what a record cannot.
         """
-        if profile not in PROFILES:
-            raise UnknownError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+        if profile not in (known := self.module.PROFILES):
+            raise UnknownError(f"no profile {profile!r}; there are {', '.join(known)}")
         try:
             return {key(self.name, configuration_of(c)): c for c in self.module.PROFILES[profile]}
         except ValueError as error:
@@ -125,6 +125,6 @@ def find(name: str) -> Experiment:
         raise SweepError(f"{dotted} is no experiment: it has no {', '.join(missing)}")
     if not dataclasses.is_dataclass(module.Configuration):
         raise SweepError(f"{dotted} is no experiment: its Configuration is no dataclass")
-    if not isinstance(module.PROFILES, Mapping) or set(module.PROFILES) != set(PROFILES):
+    if not isinstance(module.PROFILES, Mapping) or not set(module.PROFILES) >= set(PROFILES):
         raise SweepError(f"{dotted}: its PROFILES must be {', '.join(PROFILES)}")
     return Experiment(name, module)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flatter_lib.evidence import load
 from flatter_lib.evidence.record import decode
-from flatter_lib.experiments.resnet_cifar10 import MORE
+from flatter_lib.experiments.resnet_cifar10 import PROFILES
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/resnet_at_size.py"
@@ -42,7 +42,7 @@ def test_what_was_finished_when_it_was_stopped_is_kept(tmp_path: Path) -> None:
     again.communicate()
     assert again.returncode == 0
     records = load(tmp_path / "resnet_cifar10.jsonl")
-    assert len(records) == len(MORE["tiny"])
+    assert len(records) == len(PROFILES["tiny"])
     assert all(kept[r.key] == r for r in records if r.key in kept)
     assert all(path.stat().st_mtime_ns == made for path, made in starts.items())
 

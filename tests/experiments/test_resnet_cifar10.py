@@ -12,7 +12,6 @@ from flatter_lib.experiments.resnet_cifar10 import (
     CHOSEN,
     GAMMAS,
     LRS,
-    MORE,
     PROFILES,
     SLOW,
     STARTS,
@@ -259,7 +258,7 @@ def test_phase_1_is_kept_in_a_folder(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("profile", ["size", "gpu"])
 def test_momenta_at_size_do_not_follow_the_step_size(profile):
-    cells = MORE[profile]
+    cells = PROFILES[profile]
     assert len(cells) == len(set(cells)) == 32
     kinds = {(c.lr, c.normalization) for c in cells}
     grids = {k: sorted({c.memory for c in cells if (c.lr, c.normalization) == k}) for k in kinds}
