@@ -14,8 +14,12 @@ A configuration is a cell, a run of one step size, momentum and noise from every
 its initial weights on. A profile holds laws
 :math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and the same laws aside of it; a scan of momenta at
 all step sizes; scans with other noise strengths, with minibatches and with label flips; plain SGD at its best step
-size; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and without label
-noise. Width, images, steps and noise are our own choices.
+size; larger steps; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and
+without label noise. Width, images, steps and noise are our own choices.
+
+`protocol` is what all systems of the book are measured by, with 4,096 whole images, a width of 128 and minibatches of
+256: momenta on one grid, whatever the step size. Its cells share their draws: run j of each has the same minibatches
+and the same noise.
 
 The ``paper`` profile is the same for 60,000 images of 28 x 28 pixels and a width of 512, with minibatches of 960 in
 place of all images, 16 starts, and a phase 1 ten times as long. Expected: 4 hours on one H100, an estimate from 1.8e17
@@ -36,7 +40,16 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.experiments._images import images_of
-from flatter_lib.experiments.design import Cell, Held, Landscape, rounded, rungs, short
+from flatter_lib.experiments.design import (
+    Cell,
+    Held,
+    Landscape,
+    Rung,
+    powers,
+    rounded,
+    rungs,
+    short,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +93,14 @@ FRESH_LRS = (0.04, 0.02, 0.01)
 FRESH_MEMORIES = (1.0, 0.3, 0.1, 0.03, 0.01)
 ADAM_LRS = (3e-4, 1e-3, 3e-3)
 ADAM_MEMORY = 0.1
+#: The largest curvature at any start, and larger steps in its units, under the strongest noise: of plain SGD with the
+#: steps that its runs make, and of heavy ball.
+SHARPEST = 23.6
+LARGER_PLAIN = {1.0: 3500, 1.5: 1800, 1.9: 1100} | dict.fromkeys(
+    (2.25, 2.75, 3.25, 4.0, 5.0, 6.0), 800
+)
+LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 3.5, 4.5)
+LARGER_MEMORIES, LARGER_STEPS = powers(0.035, 0.4), 200
 #: At rest: heavy ball without noise, on all images.
 REST_LR, REST_MOMENTUM, REST_STEPS = 0.04, 0.9, 100
 
@@ -152,6 +173,11 @@ class Configuration:
         checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
 
+    @property
+    def costly(self) -> bool:
+        """Whether a look takes as long as many steps: then accuracy is judged at every fourth one, and at the end."""
+        return self.test_images > 4000
+
 
 def laws() -> list[Cell]:
     """The cells of all laws, and of the scans."""
@@ -173,6 +199,19 @@ def tuned(noise: float) -> tuple[list[Cell], list[Cell]]:
     lrs = TUNED_LRS if noise == max(TUNED_NOISES) else TUNED_LRS[:1]
     heavy = FULL.scan(LRS[0], TUNED_KAPPAS, noise)
     return [FULL.plain(lr, noise) for lr in lrs], [c for c in heavy if c.memory < 1]
+
+
+def larger() -> tuple[list[Configuration], list[Configuration]]:
+    """Plain SGD and heavy ball under the strongest noise with steps up to the edge of stability, and beyond."""
+    noise, seed = max(TUNED_NOISES), 3 * 10**6 + 5 * 10**5
+    plain = [
+        _shared(Rung([FULL.plain(x / SHARPEST, noise)], steps, seed + 1000 * i))
+        for i, (x, steps) in enumerate(LARGER_PLAIN.items(), 1)
+    ]
+    cells = [
+        Cell(rounded(x / SHARPEST), m, noise, FULL) for x in LARGER_HEAVY for m in LARGER_MEMORIES
+    ]
+    return [c for rung in plain for c in rung], _shared(Rung(cells, LARGER_STEPS, seed))
 
 
 def equal_steps(lr: float) -> list[Configuration]:
@@ -253,6 +292,14 @@ def _rung(cells: Sequence[Cell], steps: float, seed: int, **options: Any) -> lis
     given = {"noise": cells[0].strength, "steps": int(np.ceil(steps)), "starts": starts} | options
     return [
         Configuration(c.lr, c.memory, seed=seed + i * starts, **given) for i, c in enumerate(cells)
+    ]
+
+
+def _shared(rung: Rung, **options: Any) -> list[Configuration]:
+    """Cells whose runs from one start have the same draws."""
+    return [
+        Configuration(c.lr, c.memory, c.strength, rung.steps, rung.seed, **options)
+        for c in rung.cells
     ]
 
 
@@ -451,9 +498,10 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         Of each cell, ``data``: name, source and digest of the data set. ``start``: ``trace``, ``top`` (the largest
         eigenvalue of H), ``loss`` and ``accuracy`` of each start. ``steps``: where runs were looked at, and ``middle``:
         the middle of the steps since the last look. ``trace`` and ``accuracy``, at the mean of the weights over these
-        steps, and ``loss``, at the weights: for each start, at every look. ``diverged``: for each start, the step, or
+        steps, and ``loss``, at the weights: for each start, at every look (NaN where accuracy was not judged, see
+        `Configuration.costly`). ``diverged``: for each start, the step, or
         -1. ``arrival`` and ``rest``: for each start ``trace``, ``loss`` and ``accuracy`` at rest, from where the run
-        first was seen at or below the first of `LEVELS` (NaN if it never was), and from its end.
+        first was seen at or below the first of `LEVELS` (NaN if it never was, or looks are costly), and from its end.
     """
     import torch
 
@@ -466,33 +514,36 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     origin = starts.floor if c.phase == "noise" else starts.initial
     cells, runs = len(configurations), len(configurations) * c.starts
     kind = AdamWEnsemble if c.optimizer == "adamw" else Ensemble
+    # The runs of a start stand together; they share their draws if their cells have one seed.
+    seeds = [each.seed + j for j in range(c.starts) for each in configurations]
+    shared = cells if len({each.seed for each in configurations}) == 1 else 1
     training = kind(
         starts.network,
-        origin.repeat(cells, 1),
+        origin.repeat_interleave(cells, 0),
         starts.inputs.x,
         starts.inputs.targets,
-        lr=[each.lr for each in configurations for _ in range(c.starts)],
-        momentum=[1 - each.memory for each in configurations for _ in range(c.starts)],
+        lr=[each.lr for each in configurations] * c.starts,
+        momentum=[1 - each.memory for each in configurations] * c.starts,
         label_noise=c.noise,
         noise=c.kind,
         batch=c.batch,
-        generators=[
-            torch.Generator().manual_seed(each.seed + j)
-            for each in configurations
-            for j in range(c.starts)
-        ],
+        generators=[torch.Generator().manual_seed(seed) for seed in seeds[::shared]],
+        shared=shared,
     )
     first = {name: starts.judged(origin, c.trace_images, name) for name in QUANTITIES}
-    goal = LEVELS[0] * np.tile(first["trace"], cells)
+    goal = LEVELS[0] * np.repeat(first["trace"], cells)
     arrived, snapshot = np.zeros(runs, dtype=bool), torch.full_like(training.weights, torch.nan)
     steps = _schedule(c)
     seen: dict[Quantity, list[Floats]] = {name: [] for name in QUANTITIES}
-    for here in steps:
+    for i, here in enumerate(steps):
         training.run(int(here) - training.steps)
         for name, values in seen.items():
             weights = training.weights if name == "loss" else training.average
-            values.append(starts.judged(weights, c.trace_images, name))
-        new = ~arrived & (seen["trace"][-1] <= goal)
+            if name == "accuracy" and c.costly and (len(steps) - 1 - i) % 4:
+                values.append(np.full(runs, np.nan))
+            else:
+                values.append(starts.judged(weights, c.trace_images, name))
+        new = ~arrived & (seen["trace"][-1] <= goal) & (not c.costly)
         rows = torch.from_numpy(new).to(snapshot.device)
         snapshot[rows] = training.weights[rows]
         arrived |= new
@@ -500,7 +551,7 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     top = [
         gauss_newton_top_eigenvalue(starts.network, unflatten(starts.network, w), x) for w in origin
     ]
-    shared = {
+    common = {
         "data": starts.data,
         "start": {n: short(v) for n, v in first.items()} | {"top": short(top)},
         "steps": steps.tolist(),
@@ -509,14 +560,14 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     looks = {name: np.stack(values, axis=-1) for name, values in seen.items()}
     arrival, rest = _at_rest(c, snapshot), _at_rest(c, training.weights)
     return [
-        shared
+        common
         | {name: short(values[own]) for name, values in looks.items()}
         | {
             "diverged": training.diverged[own].tolist(),
             "arrival": {name: short(values[own]) for name, values in arrival.items()},
             "rest": {name: short(values[own]) for name, values in rest.items()},
         }
-        for own in (slice(i * c.starts, (i + 1) * c.starts) for i in range(cells))
+        for own in (slice(i, None, cells) for i in range(cells))
     ]
 
 
