@@ -111,7 +111,7 @@ def products(dtype: torch.dtype, size: int = 1024) -> Callable[[int], None]:
 
 
 def operations(network: MLP, batch: int) -> float:
-    """In the products of a step of a run, as many as needed: 1 forward, 1 for the weights, 1 back but for the images."""
+    """In the products of a step of a run: forward, back but to the images, and for the weights."""
     matrices = [p.numel() for p in network.parameters() if p.ndim == 2]
     return 2.0 * batch * (3 * sum(matrices) - matrices[0])
 

@@ -101,6 +101,8 @@ LARGER_PLAIN = {1.0: 3500, 1.5: 1800, 1.9: 1100} | dict.fromkeys(
 )
 LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 3.5, 4.5)
 LARGER_MEMORIES, LARGER_STEPS = powers(0.035, 0.4), 200
+#: So many make looks costly.
+MANY_TEST_IMAGES = 4000
 #: At rest: heavy ball without noise, on all images.
 REST_LR, REST_MOMENTUM, REST_STEPS = 0.04, 0.9, 100
 
@@ -176,7 +178,7 @@ class Configuration:
     @property
     def costly(self) -> bool:
         """Whether a look takes as long as many steps: then accuracy is judged at every fourth one, and at the end."""
-        return self.test_images > 4000
+        return self.test_images > MANY_TEST_IMAGES
 
 
 def laws() -> list[Cell]:
