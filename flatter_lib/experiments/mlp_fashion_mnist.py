@@ -45,6 +45,7 @@ from flatter_lib.experiments.design import (
     Held,
     Landscape,
     Rung,
+    Scan,
     powers,
     rounded,
     rungs,
@@ -99,8 +100,32 @@ SHARPEST = 23.6
 LARGER_PLAIN = {1.0: 3500, 1.5: 1800, 1.9: 1100} | dict.fromkeys(
     (2.25, 2.75, 3.25, 4.0, 5.0, 6.0), 800
 )
-LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 3.5, 4.5)
-LARGER_MEMORIES, LARGER_STEPS = powers(0.035, 0.4), 200
+LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 4.0)
+LARGER_MEMORIES, LARGER_STEPS = powers(0.05, 0.28), 200
+#: The protocol at size: what all its cells have, and step sizes over a factor 16; eta h is about 1 at most.
+SIZE: Mapping[str, Any] = {
+    "images": 4096,
+    "test_images": 10_000,
+    "pool": 1,
+    "width": 128,
+    "batch": 256,
+    "trace_images": 512,
+    "descent": 2.0,
+    "descent_batch": 256,
+    "starts": 5,
+    "looks": 20,
+}
+AT_SIZE = Landscape(
+    SIZE["batch"] * SLOW, 0.5, lrs=(0.08, 0.04, 0.02, 0.01, 0.005), patience=6, drift=2.5
+)
+#: Its clock: settling below this share of the first Tr H.
+SIZE_LEVEL = 0.7
+#: One grid of 1 - beta, and about eight times the steps of the fastest in a pilot, by step size and by noise.
+SIZE_MEMORIES = powers(0.0045, 0.18, per_octave=1.5)
+SIZE_STEPS = {0.08: 620, 0.04: 920, 0.02: 1360, 0.01: 2000, 0.005: 2960}
+SIZE_NOISES = {0.25: 1000, 1.0: 400}
+#: Plain SGD at the largest step size under the strongest noises, and its steps.
+SIZE_PLAIN = {0.5: 7000, 1.0: 2500}
 #: So many make looks costly.
 MANY_TEST_IMAGES = 4000
 #: At rest: heavy ball without noise, on all images.
@@ -214,6 +239,17 @@ def larger() -> tuple[list[Configuration], list[Configuration]]:
         Cell(rounded(x / SHARPEST), m, noise, FULL) for x in LARGER_HEAVY for m in LARGER_MEMORIES
     ]
     return [c for rung in plain for c in rung], _shared(Rung(cells, LARGER_STEPS, seed))
+
+
+def protocol() -> list[Configuration]:
+    """Scans of momenta at all step sizes, at the largest under other noises, too, and plain SGD under the strongest."""
+    lr = AT_SIZE.lrs[0]
+    scans = [Scan(lr, AT_SIZE.strength, SIZE_MEMORIES, n) for lr, n in SIZE_STEPS.items()]
+    scans += [Scan(lr, noise, SIZE_MEMORIES, n) for noise, n in SIZE_NOISES.items()]
+    scans += [Scan(lr, noise, (1.0,), n) for noise, n in SIZE_PLAIN.items()]
+    seeds = range(11 * 10**6, 12 * 10**6, 1000)
+    made = [scan.rung(AT_SIZE, seed) for scan, seed in zip(scans, seeds, strict=False)]
+    return [c for rung in made for c in _shared(rung, **SIZE)]
 
 
 def equal_steps(lr: float) -> list[Configuration]:
@@ -378,9 +414,14 @@ def _small(i: int, c: Configuration) -> Configuration:
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
-        _small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)
+        *(_small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)),
+        *(replace(_small(0, c), seed=c.seed, batch=16) for c in protocol()[:2]),
     ],
-    "laptop": [c for rung in _profile() for c in rung],
+    "laptop": [
+        *(c for rung in _profile() for c in rung),
+        *(c for s in larger() for c in s),
+        *protocol(),
+    ],
     "paper": [_at_full_size(i, c) for rung in _profile() for i, c in enumerate(rung)],
 }
 
@@ -573,11 +614,17 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     ]
 
 
+#: Runs made in one pass: a scan of the protocol.
+TOGETHER = len(SIZE_MEMORIES)
+
+
 def cost(configuration: Configuration) -> float:
-    """Seconds that a cell takes on one core of a laptop, about, with three others in one pass."""
+    """Seconds that a cell takes on one core of a laptop, about, with three others or more in one pass."""
     c = configuration
-    step = 3e-4 + 3.5e-6 * (c.batch or c.images)
-    return 0.5 + c.starts * (c.steps * step + 0.013 * c.looks + REST_STEPS * 2e-3)
+    step, look, rest = 3e-4 + 3.5e-6 * (c.batch or c.images), 0.013, 2e-3 * REST_STEPS
+    if c.costly:
+        step, look, rest = 2.7e-3, 0.03, 0.35
+    return 0.5 + c.starts * (c.steps * step + c.looks * look + rest)
 
 
 def _schedule(c: Configuration) -> NDArray[np.int64]:
