@@ -97,11 +97,13 @@ ADAM_MEMORY = 0.1
 #: The largest curvature at any start, and larger steps in its units, under the strongest noise: of plain SGD with the
 #: steps that its runs make, and of heavy ball.
 SHARPEST = 23.6
-LARGER_PLAIN = {1.0: 3500, 1.5: 1800, 1.9: 1100} | dict.fromkeys(
-    (2.25, 2.75, 3.25, 4.0, 5.0, 6.0), 800
+LARGER_PLAIN = (
+    {1.0: 3500, 1.5: 1800, 1.9: 1100}
+    | dict.fromkeys((2.25, 2.75, 3.25, 4.0, 5.0, 6.0), 800)
+    | dict.fromkeys((7.0, 8.0, 10.0, 13.0), 300)
 )
-LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 4.0)
-LARGER_MEMORIES, LARGER_STEPS = powers(0.05, 0.28), 200
+LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 4.0, 6.0, 8.0)
+LARGER_MEMORIES, LARGER_STEPS = powers(0.05, 0.56), 200
 #: The protocol at size: what all its cells have, and step sizes over a factor 16; eta h is about 1 at most.
 SIZE: Mapping[str, Any] = {
     "images": 4096,

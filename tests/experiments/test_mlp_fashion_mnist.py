@@ -226,6 +226,18 @@ def test_flips_have_the_variance_of_the_additive_noise():
         assert flipped.variance(10) == pytest.approx(noise**2, rel=1e-3)
 
 
+def test_the_protocol_has_one_grid_whatever_the_step_size():
+    scans = defaultdict(list)
+    for c in experiment.protocol():
+        if c.memory < 1:
+            scans[c.lr, c.noise].append(c)
+    assert {tuple(c.memory for c in scan) for scan in scans.values()} == {experiment.SIZE_MEMORIES}
+    assert [len({(c.steps, c.seed) for c in scan}) for scan in scans.values()] == [1] * len(scans)
+    assert len({scan[0].seed for scan in scans.values()}) == len(scans)
+    lrs = {lr for lr, noise in scans if noise == experiment.AT_SIZE.strength}
+    assert max(lrs) == pytest.approx(16 * min(lrs))
+
+
 def test_the_paper_profile_keeps_the_noise_and_its_kappa():
     assert len({c.seed for c in PROFILES["paper"]}) == len(PROFILES["paper"])
     for small, large in zip(PROFILES["laptop"], PROFILES["paper"], strict=False):
