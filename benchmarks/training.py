@@ -27,8 +27,8 @@ from flatter_lib.vision.train import Training
 
 LR, MOMENTUM, NOISE = 0.005, 0.9, 0.5
 IMAGES = 1024
-#: Runs of an ensemble.
-SETTINGS = 24
+#: Runs of an ensemble, and of a large one.
+SETTINGS, MANY = 24, 72
 WIDTHS = (16, 32, 64, 128, 256)
 
 
@@ -79,20 +79,41 @@ def ours(network: nn.Module, x: Tensor, y: Tensor, batch: int) -> Callable[[int]
     return training.run
 
 
-def ensemble(network: MLP, x: Tensor, y: Tensor, batch: int) -> Callable[[int], None]:
-    """Many settings of it as one program."""
+def ensemble(
+    network: MLP, x: Tensor, y: Tensor, batch: int, count: int = SETTINGS, *, shared: bool
+) -> Callable[[int], None]:
+    """Many settings of it as one program, with draws of their own or with the same."""
     runs = Ensemble(
         network,
-        flatten(network).expand(SETTINGS, -1),
+        flatten(network).expand(count, -1),
         x,
         y,
-        lr=np.geomspace(LR / 10, LR, SETTINGS).tolist(),
+        lr=np.geomspace(LR / 10, LR, count).tolist(),
         momentum=MOMENTUM,
         label_noise=NOISE,
         batch=batch,
-        generators=[seeded(seed) for seed in range(SETTINGS)],
+        generators=[seeded(seed) for seed in range(1 if shared else count)],
+        shared=count if shared else 1,
     )
     return runs.run
+
+
+def products(dtype: torch.dtype, size: int = 1024) -> Callable[[int], None]:
+    """Square matrix products."""
+    A = torch.full((size, size), 1 / size, dtype=dtype)
+    out = torch.empty_like(A)
+
+    def times(count: int) -> None:
+        for _ in range(count):
+            torch.mm(A, A, out=out)
+
+    return times
+
+
+def operations(network: MLP, batch: int) -> float:
+    """In the products of a step of a run: forward, back but to the images, and for the weights."""
+    matrices = [p.numel() for p in network.parameters() if p.ndim == 2]
+    return 2.0 * batch * (3 * sum(matrices) - matrices[0])
 
 
 def rate(work: Callable[[int], None], duration: float) -> float:
@@ -143,25 +164,45 @@ def _last(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def ensembles(rounds: int, threads: int) -> None:
-    """Print how an ensemble does beside its runs one after another, over widths.
+    """Print how an ensemble does beside its runs one after another and beside this machine's products, over widths.
 
     A run by hand is too small for two threads, which would slow it down: it has one.
     """
     print(
-        f"\n{SETTINGS} settings of the MLP as one ensemble, beside one run after another by hand on"
+        f"\n{SETTINGS} settings of the MLP as one ensemble, beside one run after another by hand on\n"
+        "one thread: steps of a run/s, times as many (quartiles), share of this machine's rate of\n"
+        "square products of 1,024; each with draws of its own, and all with the same"
     )
-    print("one thread: steps of a run/s, and times as many (quartiles)")
     cases = [(torch.float32, batch, width) for batch in (256, 32) for width in WIDTHS]
     for dtype, batch, width in [*cases, (torch.float64, 256, 64)]:
         x, y = images(784, dtype=dtype)
         network = mlp(width, dtype)
         alone = on(1, by_hand(network, x, y, batch), SETTINGS)
-        print(f"  {str(dtype)[6:]}, batch {batch:3}, width {width:3}", end="")
-        for count in sorted({1, threads}):
-            # A step of the ensemble is one of every run.
-            pace, times = compare(on(count, ensemble(network, x, y, batch)), alone, rounds)
-            print(f"   {count} thread{'s' * (count > 1)} {SETTINGS * pace:7.0f} {times}", end="")
-        print(flush=True)
+        for shared in (False, True):
+            print(f"  {str(dtype)[6:]}, batch {batch:3}, width {width:3}, ", end="")
+            print("the same draws" if shared else "its own draws ", end="")
+            for count in sorted({1, threads}):
+                # A step of the ensemble is one of every run.
+                runs = on(count, ensemble(network, x, y, batch, shared=shared))
+                pace, times = compare(runs, alone, rounds)
+                part = SETTINGS * pace * operations(network, batch) / peak(dtype, count)
+                print(
+                    f"   {count} thread{'s' * (count > 1)} {SETTINGS * pace:7.0f} {times} {part:.2f}",
+                    end="",
+                )
+            print(flush=True)
+    network = mlp(128, torch.float32)
+    runs = ensemble(network, *images(784, dtype=torch.float32), 256, MANY, shared=True)
+    for count in sorted({1, threads}):
+        pace = MANY * float(np.median([rate(on(count, runs), 1.0) for _ in range(rounds)]))
+        part = pace * operations(network, 256) / peak(torch.float32, count)
+        print(f"  {MANY} runs of width 128, {count} threads: {1e3 / pace:.2f} ms, share {part:.2f}")
+
+
+def peak(dtype: torch.dtype, threads: int) -> float:
+    """Operations a second of square products."""
+    work = on(threads, products(dtype))
+    return 2.0 * 1024**3 * float(np.median([rate(work, 0.5) for _ in range(3)]))
 
 
 def on(threads: int, work: Callable[[int], None], times: int = 1) -> Callable[[int], None]:

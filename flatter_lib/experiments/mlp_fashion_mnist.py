@@ -14,8 +14,12 @@ A configuration is a cell, a run of one step size, momentum and noise from every
 its initial weights on. A profile holds laws
 :math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and the same laws aside of it; a scan of momenta at
 all step sizes; scans with other noise strengths, with minibatches and with label flips; plain SGD at its best step
-size; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and without label
-noise. Width, images, steps and noise are our own choices.
+size; larger steps; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and
+without label noise. Width, images, steps and noise are our own choices.
+
+`protocol` is what all systems of the book are measured by, with 4,096 whole images, a width of 128 and minibatches of
+256: momenta on one grid, whatever the step size. Its cells share their draws: run j of each has the same minibatches
+and the same noise.
 
 The ``paper`` profile is the same for 60,000 images of 28 x 28 pixels and a width of 512, with minibatches of 960 in
 place of all images, 16 starts, and a phase 1 ten times as long. Expected: 4 hours on one H100, an estimate from 1.8e17
@@ -36,7 +40,17 @@ from numpy.typing import NDArray
 
 from flatter_lib import checks
 from flatter_lib.experiments._images import images_of
-from flatter_lib.experiments.design import Cell, Held, Landscape, rounded, rungs, short
+from flatter_lib.experiments.design import (
+    Cell,
+    Held,
+    Landscape,
+    Rung,
+    Scan,
+    powers,
+    rounded,
+    rungs,
+    short,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +94,42 @@ FRESH_LRS = (0.04, 0.02, 0.01)
 FRESH_MEMORIES = (1.0, 0.3, 0.1, 0.03, 0.01)
 ADAM_LRS = (3e-4, 1e-3, 3e-3)
 ADAM_MEMORY = 0.1
+#: The largest curvature at any start, and larger steps in its units, under the strongest noise: of plain SGD with the
+#: steps that its runs make, and of heavy ball.
+SHARPEST = 23.6
+LARGER_PLAIN = (
+    {1.0: 3500, 1.5: 1800, 1.9: 1100}
+    | dict.fromkeys((2.25, 2.75, 3.25, 4.0, 5.0, 6.0), 800)
+    | dict.fromkeys((7.0, 8.0, 10.0, 13.0), 300)
+)
+LARGER_HEAVY = (1.0, 1.5, 1.9, 2.75, 4.0, 6.0, 8.0)
+LARGER_MEMORIES, LARGER_STEPS = powers(0.05, 0.56), 200
+#: The protocol at size: what all its cells have, and step sizes over a factor 16; eta h is about 1 at most.
+SIZE: Mapping[str, Any] = {
+    "images": 4096,
+    "test_images": 10_000,
+    "pool": 1,
+    "width": 128,
+    "batch": 256,
+    "trace_images": 512,
+    "descent": 2.0,
+    "descent_batch": 256,
+    "starts": 5,
+    "looks": 20,
+}
+AT_SIZE = Landscape(
+    SIZE["batch"] * SLOW, 0.5, lrs=(0.08, 0.04, 0.02, 0.01, 0.005), patience=6, drift=2.5
+)
+#: Its clock: settling below this share of the first Tr H.
+SIZE_LEVEL = 0.7
+#: One grid of 1 - beta, and about eight times the steps of the fastest in a pilot, by step size and by noise.
+SIZE_MEMORIES = powers(0.0045, 0.18, per_octave=1.5)
+SIZE_STEPS = {0.08: 620, 0.04: 920, 0.02: 1360, 0.01: 2000, 0.005: 2960}
+SIZE_NOISES = {0.25: 1000, 1.0: 400}
+#: Plain SGD at the largest step size under the strongest noises, and its steps.
+SIZE_PLAIN = {0.5: 7000, 1.0: 2500}
+#: So many make looks costly.
+MANY_TEST_IMAGES = 4000
 #: At rest: heavy ball without noise, on all images.
 REST_LR, REST_MOMENTUM, REST_STEPS = 0.04, 0.9, 100
 
@@ -152,6 +202,11 @@ class Configuration:
         checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
 
+    @property
+    def costly(self) -> bool:
+        """Whether a look takes as long as many steps: then accuracy is judged at every fourth one, and at the end."""
+        return self.test_images > MANY_TEST_IMAGES
+
 
 def laws() -> list[Cell]:
     """The cells of all laws, and of the scans."""
@@ -173,6 +228,30 @@ def tuned(noise: float) -> tuple[list[Cell], list[Cell]]:
     lrs = TUNED_LRS if noise == max(TUNED_NOISES) else TUNED_LRS[:1]
     heavy = FULL.scan(LRS[0], TUNED_KAPPAS, noise)
     return [FULL.plain(lr, noise) for lr in lrs], [c for c in heavy if c.memory < 1]
+
+
+def larger() -> tuple[list[Configuration], list[Configuration]]:
+    """Plain SGD and heavy ball under the strongest noise with steps up to the edge of stability, and beyond."""
+    noise, seed = max(TUNED_NOISES), 3 * 10**6 + 5 * 10**5
+    plain = [
+        _shared(Rung([FULL.plain(x / SHARPEST, noise)], steps, seed + 1000 * i))
+        for i, (x, steps) in enumerate(LARGER_PLAIN.items(), 1)
+    ]
+    cells = [
+        Cell(rounded(x / SHARPEST), m, noise, FULL) for x in LARGER_HEAVY for m in LARGER_MEMORIES
+    ]
+    return [c for rung in plain for c in rung], _shared(Rung(cells, LARGER_STEPS, seed))
+
+
+def protocol() -> list[Configuration]:
+    """Scans of momenta at all step sizes, at the largest under other noises, too, and plain SGD under the strongest."""
+    lr = AT_SIZE.lrs[0]
+    scans = [Scan(lr, AT_SIZE.strength, SIZE_MEMORIES, n) for lr, n in SIZE_STEPS.items()]
+    scans += [Scan(lr, noise, SIZE_MEMORIES, n) for noise, n in SIZE_NOISES.items()]
+    scans += [Scan(lr, noise, (1.0,), n) for noise, n in SIZE_PLAIN.items()]
+    seeds = range(11 * 10**6, 12 * 10**6, 1000)
+    made = [scan.rung(AT_SIZE, seed) for scan, seed in zip(scans, seeds, strict=False)]
+    return [c for rung in made for c in _shared(rung, **SIZE)]
 
 
 def equal_steps(lr: float) -> list[Configuration]:
@@ -256,6 +335,14 @@ def _rung(cells: Sequence[Cell], steps: float, seed: int, **options: Any) -> lis
     ]
 
 
+def _shared(rung: Rung, **options: Any) -> list[Configuration]:
+    """Cells whose runs from one start have the same draws."""
+    return [
+        Configuration(c.lr, c.memory, c.strength, rung.steps, rung.seed, **options)
+        for c in rung.cells
+    ]
+
+
 def _rungs(cells: Iterable[Cell], seed: int, **options: Any) -> list[list[Configuration]]:
     chosen = rungs(cells, seed, longest=1.3)
     return [_rung(rung.cells, rung.steps, rung.seed, **options) for rung in chosen]
@@ -329,9 +416,14 @@ def _small(i: int, c: Configuration) -> Configuration:
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
-        _small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)
+        *(_small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)),
+        *(replace(_small(0, c), seed=c.seed, batch=16) for c in protocol()[:2]),
     ],
-    "laptop": [c for rung in _profile() for c in rung],
+    "laptop": [
+        *(c for rung in _profile() for c in rung),
+        *(c for s in larger() for c in s),
+        *protocol(),
+    ],
     "paper": [_at_full_size(i, c) for rung in _profile() for i, c in enumerate(rung)],
 }
 
@@ -451,9 +543,10 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         Of each cell, ``data``: name, source and digest of the data set. ``start``: ``trace``, ``top`` (the largest
         eigenvalue of H), ``loss`` and ``accuracy`` of each start. ``steps``: where runs were looked at, and ``middle``:
         the middle of the steps since the last look. ``trace`` and ``accuracy``, at the mean of the weights over these
-        steps, and ``loss``, at the weights: for each start, at every look. ``diverged``: for each start, the step, or
+        steps, and ``loss``, at the weights: for each start, at every look (NaN where accuracy was not judged, see
+        `Configuration.costly`). ``diverged``: for each start, the step, or
         -1. ``arrival`` and ``rest``: for each start ``trace``, ``loss`` and ``accuracy`` at rest, from where the run
-        first was seen at or below the first of `LEVELS` (NaN if it never was), and from its end.
+        first was seen at or below the first of `LEVELS` (NaN if it never was, or looks are costly), and from its end.
     """
     import torch
 
@@ -466,33 +559,36 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     origin = starts.floor if c.phase == "noise" else starts.initial
     cells, runs = len(configurations), len(configurations) * c.starts
     kind = AdamWEnsemble if c.optimizer == "adamw" else Ensemble
+    # The runs of a start stand together; they share their draws if their cells have one seed.
+    seeds = [each.seed + j for j in range(c.starts) for each in configurations]
+    shared = cells if len({each.seed for each in configurations}) == 1 else 1
     training = kind(
         starts.network,
-        origin.repeat(cells, 1),
+        origin.repeat_interleave(cells, 0),
         starts.inputs.x,
         starts.inputs.targets,
-        lr=[each.lr for each in configurations for _ in range(c.starts)],
-        momentum=[1 - each.memory for each in configurations for _ in range(c.starts)],
+        lr=[each.lr for each in configurations] * c.starts,
+        momentum=[1 - each.memory for each in configurations] * c.starts,
         label_noise=c.noise,
         noise=c.kind,
         batch=c.batch,
-        generators=[
-            torch.Generator().manual_seed(each.seed + j)
-            for each in configurations
-            for j in range(c.starts)
-        ],
+        generators=[torch.Generator().manual_seed(seed) for seed in seeds[::shared]],
+        shared=shared,
     )
     first = {name: starts.judged(origin, c.trace_images, name) for name in QUANTITIES}
-    goal = LEVELS[0] * np.tile(first["trace"], cells)
+    goal = LEVELS[0] * np.repeat(first["trace"], cells)
     arrived, snapshot = np.zeros(runs, dtype=bool), torch.full_like(training.weights, torch.nan)
     steps = _schedule(c)
     seen: dict[Quantity, list[Floats]] = {name: [] for name in QUANTITIES}
-    for here in steps:
+    for i, here in enumerate(steps):
         training.run(int(here) - training.steps)
         for name, values in seen.items():
             weights = training.weights if name == "loss" else training.average
-            values.append(starts.judged(weights, c.trace_images, name))
-        new = ~arrived & (seen["trace"][-1] <= goal)
+            if name == "accuracy" and c.costly and (len(steps) - 1 - i) % 4:
+                values.append(np.full(runs, np.nan))
+            else:
+                values.append(starts.judged(weights, c.trace_images, name))
+        new = ~arrived & (seen["trace"][-1] <= goal) & (not c.costly)
         rows = torch.from_numpy(new).to(snapshot.device)
         snapshot[rows] = training.weights[rows]
         arrived |= new
@@ -500,7 +596,7 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     top = [
         gauss_newton_top_eigenvalue(starts.network, unflatten(starts.network, w), x) for w in origin
     ]
-    shared = {
+    common = {
         "data": starts.data,
         "start": {n: short(v) for n, v in first.items()} | {"top": short(top)},
         "steps": steps.tolist(),
@@ -509,22 +605,28 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     looks = {name: np.stack(values, axis=-1) for name, values in seen.items()}
     arrival, rest = _at_rest(c, snapshot), _at_rest(c, training.weights)
     return [
-        shared
+        common
         | {name: short(values[own]) for name, values in looks.items()}
         | {
             "diverged": training.diverged[own].tolist(),
             "arrival": {name: short(values[own]) for name, values in arrival.items()},
             "rest": {name: short(values[own]) for name, values in rest.items()},
         }
-        for own in (slice(i * c.starts, (i + 1) * c.starts) for i in range(cells))
+        for own in (slice(i, None, cells) for i in range(cells))
     ]
 
 
+#: Runs made in one pass: a scan of the protocol.
+TOGETHER = len(SIZE_MEMORIES)
+
+
 def cost(configuration: Configuration) -> float:
-    """Seconds that a cell takes on one core of a laptop, about, with three others in one pass."""
+    """Seconds that a cell takes on one core of a laptop, about, with three others or more in one pass."""
     c = configuration
-    step = 3e-4 + 3.5e-6 * (c.batch or c.images)
-    return 0.5 + c.starts * (c.steps * step + 0.013 * c.looks + REST_STEPS * 2e-3)
+    step, look, rest = 3e-4 + 3.5e-6 * (c.batch or c.images), 0.013, 2e-3 * REST_STEPS
+    if c.costly:
+        step, look, rest = 2.7e-3, 0.03, 0.35
+    return 0.5 + c.starts * (c.steps * step + c.looks * look + rest)
 
 
 def _schedule(c: Configuration) -> NDArray[np.int64]:

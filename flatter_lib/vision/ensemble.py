@@ -35,7 +35,8 @@ class Ensemble:
     r"""R runs of one network, each with its own weights, step size, momentum, label noise and random numbers.
 
     Runs do not know of each other: what one draws and computes does not depend on which others are there, and a run
-    that diverges fills its own slice with numbers that are not finite, and no other.
+    that diverges fills its own slice with numbers that are not finite, and no other. Runs may share their draws, so
+    that what tells them apart is their settings; then an MLP's first layers are one product, too.
 
     Attributes:
         weights: the runs' weights, shape (R, P).
@@ -56,15 +57,17 @@ class Ensemble:
         label_noise: standard deviation of the noise on every target at every step, a number or one a run; or the
             probability of a flip.
         batch: images drawn with replacement at every step by each run; None for all of them, once each.
-        generators: one a run, on the CPU, so that a run sees the same noise on every device; may be left out where
-            nothing is drawn.
+        generators: one a run, or one for each ``shared`` runs, on the CPU, so that a run sees the same noise on every
+            device; may be left out where nothing is drawn.
         noise: ``additive``, or ``flip``: centred flips of one-hot targets (`flatter_lib.vision.label_noise`).
         loss: of named parameters, inputs and targets; the squared loss if left out.
         limit: a loss above it counts as divergence.
+        shared: so many runs in a row, from the first on, see the same minibatches and the same noise, each times its
+            own strength; flips have one probability for all of them.
 
     Raises:
         ValueError: if an argument is out of its range or of another shape, there are not as many targets as inputs
-            or generators as runs, or two runs share a generator.
+            or generators as runs with draws of their own, or two of these share a generator.
 
     Examples:
         Two runs in the valley of the product of two weights; the second takes too large a step:
@@ -93,6 +96,7 @@ class Ensemble:
         noise: Literal["additive", "flip"] = "additive",
         loss: Loss | None = None,
         limit: float = 1e6,
+        shared: int = 1,
     ) -> None:
         P = sum(p.numel() for p in network.parameters())
         if weights.ndim != 2 or not len(weights) or weights.shape[1] != P:
@@ -111,37 +115,56 @@ class Ensemble:
         self.retune(lr, momentum)
         self._noise = self._column("label_noise", label_noise, "[0, inf)").unsqueeze(-1)
         strengths = self._noise.flatten().tolist()
-        self._flips = [LabelNoise("flip", p) for p in strengths] if noise == "flip" else []
+        if len(weights) % checks.count("shared", shared):
+            raise ValueError(f"shared: must divide the {len(weights)} runs, got {shared}")
+        groups = len(weights) // shared
+        sets = [strengths[i : i + shared] for i in range(0, len(strengths), shared)]
+        if noise == "flip" and any(len({*each}) > 1 for each in sets):
+            raise ValueError("label_noise: must be one for all runs that share their flips")
+        self._flips = [LabelNoise("flip", each[0]) for each in sets] if noise == "flip" else []
         for flip in self._flips:
             flip.suits(targets)
         self._batch = None if batch is None else checks.count("batch", batch)
         self._generators = [seeded("generators", generator) for generator in generators]
         checks.distinct("generators", self._generators)
         drawing = batch is not None or any(strengths)
-        if drawing and len(self._generators) != len(weights):
+        if drawing and len(self._generators) != groups:
             raise ValueError(
-                f"generators: must be one for each of the {len(weights)} runs, got {len(self._generators)}"
+                f"generators: must be one for each of the {groups} runs with draws of their own, "
+                f"got {len(self._generators)}"
             )
         self._limit = checks.number("limit", limit, "(0, inf]")
         # Filled on the CPU in every step. A run without noise draws none, and its minibatches do not depend on others.
         size = len(targets) if self._batch is None else self._batch
-        self._rows = torch.empty(len(weights), size, dtype=torch.int64)
-        self._units = torch.zeros(len(weights), size, targets.shape[1], dtype=targets.dtype)
-        runs = zip(self._units, strengths, self._generators, strict=False)
-        self._noisy = [(unit, generator) for unit, strength, generator in runs if strength]
-        self._batches = inputs.new_empty(self._rows.numel() if batch else 0, *inputs.shape[1:])
+        self._rows = torch.empty(groups, size, dtype=torch.int64)
+        self._units = torch.zeros(groups, size, targets.shape[1], dtype=targets.dtype)
+        draws = zip(self._units, sets, self._generators, strict=False)
+        self._noisy = [(unit, generator) for unit, each, generator in draws if any(each)]
+        count = self._rows.numel() if batch else 0
+        self._inputs_drawn = inputs.new_empty(count, *inputs.shape[1:])
+        self._targets_drawn = targets.new_empty(count, *targets.shape[1:])
+        drawn = (groups, shared, size, targets.shape[1]) if self._noisy else (0,)
+        self._targets_noisy = targets.new_empty(drawn)
         self._gradient: Callable[..., tuple[Tensor, Tensor]]
         if loss is None and is_chain(network) and inputs.ndim == 2:
             *_, bias = network.parameters()
             alike("targets", targets, bias.expand(len(targets), -1))
-            self._gradient = Chain(network, len(weights), size, like=self.weights)
+            alone = len(weights) if batch is None else shared
+            self._gradient = Chain(network, len(weights), size, self.weights, shared=alone)
         else:
 
             def loss_of(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
                 return objective(unflatten(network, w), x, y)
 
-            shared = (0, None if batch is None else 0, 0 if drawing else None)
-            self._gradient = vmap(grad_and_value(loss_of), in_dims=shared)
+            axes = (0, None if batch is None else 0, 0 if drawing else None)
+            each_own = vmap(grad_and_value(loss_of), in_dims=axes)
+
+            def gradient_of(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+                x = x if batch is None else x.repeat_interleave(shared, 0)
+                found: tuple[Tensor, Tensor] = each_own(w, x, y)
+                return found
+
+            self._gradient = gradient_of
 
     def retune(self, lr: float | Sequence[float], momentum: float | Sequence[float]) -> None:
         """Go on with other step sizes and momenta; weights and velocities stay as they are.
@@ -178,27 +201,35 @@ class Ensemble:
 
     def _update(self, gradient: Tensor) -> None:
         """Move the weights; ``steps`` counts this step already."""
-        self.velocity.mul_(self._momentum).add_(gradient)
+        torch.addcmul(gradient, self.velocity, self._momentum, out=self.velocity)
         self.weights.addcmul_(self._lr, self.velocity, value=-1.0)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
-        """Inputs and noisy targets of one step, with a leading axis of runs where runs differ."""
+        """Inputs of one step, one set for runs that share them, and targets of each run; all images without an axis."""
         inputs, targets, device = self._inputs, self._targets, self._inputs.device
+        groups, runs = len(self._rows), len(self.weights)
         if self._batch is not None:
             for own, g in zip(self._rows, self._generators, strict=True):
                 torch.randint(len(inputs), own.shape, generator=g, out=own)
-            rows = self._rows.to(device)
-            torch.index_select(inputs, 0, rows.flatten(), out=self._batches)
-            inputs, targets = self._batches.view(*rows.shape, *inputs.shape[1:]), targets[rows]
+            rows = self._rows.flatten().to(device)
+            torch.index_select(inputs, 0, rows, out=self._inputs_drawn)
+            torch.index_select(targets, 0, rows, out=self._targets_drawn)
+            inputs = self._inputs_drawn.view(groups, -1, *inputs.shape[1:])
+            targets = self._targets_drawn.view(groups, 1, -1, targets.shape[1])
         if self._flips and self._noisy:
-            clean = targets.expand(self._units.shape)
-            runs = zip(self._flips, clean, self._generators, strict=True)
-            return inputs, torch.stack([flip(y, g) for flip, y, g in runs])
+            clean = targets.expand(groups, 1, *targets.shape[-2:]).squeeze(1)
+            drawn = zip(self._flips, clean, self._generators, strict=True)
+            flipped = torch.stack([flip(y, g) for flip, y, g in drawn])
+            return inputs, flipped.repeat_interleave(runs // groups, 0)
         if self._noisy:
             for unit, generator in self._noisy:
                 unit.normal_(generator=generator)
-            targets = targets + self._noise * self._units.to(device)
-        return inputs, targets
+            units = self._units.to(device).unsqueeze(1)
+            strengths = self._noise.view(groups, -1, 1, 1)
+            targets = torch.mul(units, strengths, out=self._targets_noisy).add_(targets)
+        elif self._batch is not None:
+            targets = targets.expand(-1, runs // groups, -1, -1)
+        return inputs, targets.reshape(-1, *targets.shape[-2:]) if targets.ndim == 4 else targets
 
     def _column(self, name: str, value: float | Sequence[float], interval: str) -> Tensor:
         runs = len(self.weights)

@@ -105,6 +105,47 @@ def test_a_run_does_not_depend_on_its_company(
         torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("batch", [None, 7])
+@pytest.mark.parametrize("kind", ["additive", "flip", "quiet", "loss"])
+def test_runs_that_share_their_draws_are_separate_runs_with_the_same(
+    kind: str, batch: int | None
+) -> None:
+    network, (inputs, targets) = networks(1)[0], data()
+    noises = {"flip": [0.2] * 4, "quiet": [0.0] * 4}.get(kind, [0.3, 0.0, 1.0, 0.3])
+    lrs, momenta, _ = zip(*SETTINGS, strict=True)
+    options: dict[str, Any] = {"batch": batch, "noise": "flip" if kind == "flip" else "additive"}
+    if kind == "loss":
+        options["loss"] = lambda p, x, y: squared_loss(network, p, x, y)
+    together = Ensemble(
+        network,
+        starts(4),
+        inputs,
+        targets,
+        lr=lrs,
+        momentum=momenta,
+        label_noise=noises,
+        generators=[seeded(100), seeded(101)],
+        shared=2,
+        **options,
+    )
+    together.run(30)
+    for i, (lr, momentum, noise) in enumerate(zip(lrs, momenta, noises, strict=True)):
+        alone = Ensemble(
+            network,
+            starts(4)[i : i + 1],
+            inputs,
+            targets,
+            lr=lr,
+            momentum=momentum,
+            # Beside a run with noise, one without draws it too, and takes it times nothing.
+            label_noise=noise or (0.0 if kind == "quiet" else 1e-300),
+            generators=[seeded(100 + i // 2)],
+            **options,
+        )
+        alone.run(30)
+        torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=1e-10)
+
+
 def test_a_run_that_diverges_is_reported_with_its_step_and_spoils_no_other() -> None:
     inputs, targets = data()
     weights = starts(3)
@@ -230,19 +271,21 @@ def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
     torch.testing.assert_close(both[1].weights.cpu(), both[0].weights, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("batch", [None, 7])
+@pytest.mark.parametrize(("batch", "shared"), [(None, 1), (None, 4), (7, 1), (7, 2), (7, 4)])
 @pytest.mark.parametrize("layers", [1, 2, 6])
 def test_the_gradient_that_is_written_out_is_that_of_autograd(
-    batch: int | None, layers: int
+    batch: int | None, shared: int, layers: int
 ) -> None:
     many = networks(4, layers)
     weights = torch.stack([flatten(network) for network in many])
     weights += 0.3 * torch.randn(weights.shape, generator=seeded(), dtype=weights.dtype)
     x, y = (t if batch is None else torch.stack([t[i : i + 7] for i in range(4)]) for t in data())
-    gradient, loss = Chain(many[0], 4, batch or IMAGES, weights)(weights, x, y)
+    if batch is not None:
+        x = x[: 4 // shared]
+    gradient, loss = Chain(many[0], 4, batch or IMAGES, weights, shared=shared)(weights, x, y)
     for i in range(4):
         leaf = weights[i].clone().requires_grad_()
-        own = (x, y) if batch is None else (x[i], y[i])
+        own = (x, y) if batch is None else (x[i // shared], y[i])
         value = squared_loss(many[0], unflatten(many[0], leaf), *own)
         (expected,) = torch.autograd.grad(value, leaf)
         torch.testing.assert_close(gradient[i], expected, rtol=1e-10, atol=1e-14)
@@ -283,6 +326,12 @@ def test_bad_arguments() -> None:
     refuses(Ensemble, flips, targets=0.5 * targets)
     with pytest.raises(ValueError, match=r"centred flips of 3 classes must be below 0.667"):
         Ensemble(**flips | {"label_noise": 0.7})
+    with pytest.raises(ValueError, match=r"label_noise: must be one for all runs that share"):
+        Ensemble(**flips | {"label_noise": [0.1, 0.2]}, shared=2, generators=[seeded()])
+    with pytest.raises(ValueError, match=r"shared: must divide the 2 runs, got 3"):
+        Ensemble(**good, shared=3)
+    refuses(Ensemble, good, shared=0)
+    refuses(Ensemble, good | {"batch": 4, "shared": 2}, generators=[seeded(), seeded()])
     refuses(AdamWEnsemble, good, beta2=1.0, epsilon=-1e-8, weight_decay=math.inf)
     refuses(Ensemble(**good).run, {}, steps=0)
     single = {name: value.float() for name, value in good.items() if isinstance(value, Tensor)}
