@@ -25,11 +25,12 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
     loss = 0.5 * (network(inputs.x) - inputs.targets).square().sum() / 64
     leaves = tuple(network.parameters())
     g = torch.autograd.grad(loss, leaves, create_graph=True)
-    along = torch.autograd.grad(g, leaves, [part.detach() for part in g])
-    curvature = sum(float((a * b).sum()) for a, b in zip(g, along, strict=True))
+    own = [part.detach() for part in g]
+    along = torch.autograd.grad(g, leaves, own)
+    curvature = sum(float((a * b).sum()) for a, b in zip(own, along, strict=True))
     found = run(SMALL)
     assert found["steps"] == [0, 4, 8]
-    assert found["loss"][1][-1] == pytest.approx(float(loss), rel=1e-3)
+    assert found["loss"][1][-1] == pytest.approx(loss.item(), rel=1e-3)
     square = sum(float(part.square().sum()) for part in g)
     assert found["sharpness"][1][-1] == pytest.approx(curvature / square, rel=1e-3)
     trace = float(gauss_newton_trace(network, dict(network.named_parameters()), inputs.x))
