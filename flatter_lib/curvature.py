@@ -276,7 +276,7 @@ def batch_sharpness(
     point = {name: p.detach() for name, p in parameters.items()}
 
     def loss(p: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        residual = functional_call(network, p, (x,)) - y
+        residual: Tensor = functional_call(network, p, (x,)) - y
         return 0.5 * (residual * residual).sum() / len(x)
 
     def half_square(p: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

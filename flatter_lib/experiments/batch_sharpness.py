@@ -3,8 +3,8 @@ r"""Where does the curvature that minibatches see come to rest: does it know the
 Networks are trained from their initialisation, without label noise, at one step size, momentum and batch size, and are
 looked at on the way: the *batch sharpness* :math:`S_B` of `flatter_lib.curvature.batch_sharpness`. Plain SGD is said to
 hold it at :math:`2/\eta` (Andreyev and Beneventano 2024, arXiv:2412.20553); with momentum it is said to come to rest at
-:math:`2(1-\beta)/\eta` for small batches and at :math:`2(1+\beta)/\eta` for large ones (Andreyev et al. 2026, arXiv:2604.14108).
-Network, images, batch sizes and steps are choices of this book.
+:math:`2(1-\beta)/\eta` for small batches and at :math:`2(1+\beta)/\eta` for large ones (Andreyev et al. 2026,
+arXiv:2604.14108). Network, images, batch sizes and steps are choices of this book.
 """
 
 from __future__ import annotations
