@@ -33,7 +33,8 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
     assert found["loss"][1][-1] == pytest.approx(loss.item(), rel=1e-3)
     square = sum(float(part.square().sum()) for part in own)
     assert found["sharpness"][1][-1] == pytest.approx(curvature / square, rel=1e-3)
-    trace = float(gauss_newton_trace(network, dict(network.named_parameters()), inputs.x))
+    weights = {name: p.detach() for name, p in network.named_parameters()}
+    trace = float(gauss_newton_trace(network, weights, inputs.x))
     assert 0 < found["top"][1][-1] < trace
 
 
