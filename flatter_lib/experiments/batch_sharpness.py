@@ -80,6 +80,14 @@ def _settings() -> list[Configuration]:
     ]
 
 
+#: Runs longer than the others, at equal effective steps in pairs: do small batches come to the plateau? One image a step
+#: lives with smaller ones.
+LONGER = [
+    Configuration(lr, momentum, batch, 16000, looks=32)
+    for batch, effective in ((4, 0.2), (1, 0.05))
+    for lr, momentum in ((effective, 0.0), (effective / 10, 0.9))
+]
+
 #: A beginning that rounding does not change: what a reader makes again.
 BEGINNING = Configuration(0.2, 0.9, None, 32, looks=4, starts=2, dtype="float64")
 
@@ -88,7 +96,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
         Configuration(lr, 0.9, batch, 8, 2, 2, images=64, pool=1, width=4, dataset="digits")
         for lr, batch in product((0.02, 0.2), (1, None))
     ],
-    "laptop": [*_settings(), BEGINNING],
+    "laptop": [*_settings(), *LONGER, BEGINNING],
     "paper": [
         replace(c, images=8192, pool=1, width=256, layers=6, steps=8 * c.steps, starts=8)
         for c in _settings()
