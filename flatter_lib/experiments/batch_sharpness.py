@@ -80,8 +80,8 @@ def _settings() -> list[Configuration]:
     ]
 
 
-#: Runs longer than the others, at equal effective steps in pairs: do small batches come to the plateau? One image a step
-#: lives with smaller ones.
+#: Runs longer than the others, at equal effective steps in pairs: do small batches come to the plateau? One image a
+#: step lives with smaller ones.
 LONGER = [
     Configuration(lr, momentum, batch, 16000, looks=32)
     for batch, effective in ((4, 0.2), (1, 0.05))
