@@ -1,4 +1,4 @@
-r"""Curvature of networks: the trace of G, exact or estimated, and its top eigenvalue.
+r"""Curvature of networks: the trace of G, exact or estimated, its top eigenvalue, and the sharpness of minibatches.
 
 For the squared loss :math:`L = \frac{1}{2n} \sum_i |f(x_i) - y_i|^2` with residuals :math:`r = f - y` the Hessian is
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import functional_call, grad, grad_and_value, vjp, vmap
 from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -219,6 +219,87 @@ def gauss_newton_top_eigenvalue(
     operator = LinearOperator((len(start), len(start)), matvec=product, dtype=np.float64)
     top = eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)
     return float(top[0])
+
+
+def batch_sharpness(
+    network: nn.Module,
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    batch: int | None,
+    draws: int = 1,
+    generator: np.random.Generator,
+) -> float:
+    r"""The curvature that minibatches have along their own gradients, at weights that are held.
+
+    .. math:: S_B = \frac{E_{\mathcal B}\, g' H g}{E_{\mathcal B}\, g' g},
+
+    where g and H are gradient and Hessian of the squared loss of a minibatch :math:`\mathcal B` of B inputs, drawn
+    with replacement, and the two means are over the same draws. A draw costs two backward passes and no Hessian. With
+    all inputs and a gradient along the top eigenvector it is the largest eigenvalue (Andreyev and Beneventano 2024,
+    arXiv:2412.20553).
+
+    Args:
+        network: any module whose outputs for one input do not depend on the others.
+        parameters: the named parameters at which it is taken.
+        inputs: shape (n, ...).
+        targets: shape (n, outputs).
+        batch: B, at least 1; None for all inputs, once each.
+        draws: how many minibatches, at least 1; one is enough where ``batch`` is None, and no more are taken.
+        generator: of the minibatches.
+
+    Returns:
+        The ratio of the two means over the draws: consistent, with a bias of the order of one over them; NaN where
+        every gradient vanishes.
+
+    Raises:
+        ValueError: if there are no inputs or not as many targets, or ``batch`` or ``draws`` is no number from 1.
+
+    Examples:
+        For :math:`f = w x` the Hessian of an input is :math:`x^2`, and its gradient is :math:`(w x - y) x`:
+
+        >>> network, weights = nn.Linear(1, 1, bias=False), {"weight": torch.tensor([[2.0]])}
+        >>> x, y = torch.tensor([[3.0]]), torch.tensor([[1.0]])
+        >>> batch_sharpness(network, weights, x, y, batch=None, generator=np.random.default_rng(0))
+        9.0
+    """
+    count = checks.count("inputs", len(inputs))
+    if len(targets) != count:
+        raise ValueError(f"targets: must be one for each of the {count} inputs, got {len(targets)}")
+    checks.count("draws", draws)
+    if batch is None:
+        rows = np.arange(count)[None]
+    else:
+        rows = generator.integers(count, size=(draws, checks.count("batch", batch)))
+    _each_by_itself(network)
+    point = {name: p.detach() for name, p in parameters.items()}
+
+    def loss(p: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        residual: Tensor = functional_call(network, p, (x,)) - y
+        return 0.5 * (residual * residual).sum() / len(x)
+
+    def half_square(p: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        g: dict[str, Tensor] = grad(loss)(p, x, y)
+        return 0.5 * torch.stack([part.square().sum() for part in g.values()]).sum(), g
+
+    def curved(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # Half the square of the gradient has the gradient H g.
+        image, (half, g) = grad_and_value(half_square, has_aux=True)(point, x, y)
+        return torch.stack([(g[name] * image[name]).sum() for name in g]).sum(), 2 * half
+
+    curvature, square = 0.0, 0.0
+    at_once = max(1, _TOGETHER // rows.shape[1])
+    for first in range(0, len(rows), at_once):
+        some = torch.from_numpy(rows[first : first + at_once]).to(inputs.device)
+        along, length = vmap(curved)(inputs[some], targets[some])
+        curvature += float(along.double().sum())
+        square += float(length.double().sum())
+    return curvature / square if square else float("nan")
+
+
+#: Inputs of minibatches that `batch_sharpness` holds at a time.
+_TOGETHER = 512
 
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from flatter_lib.curvature import (
+    batch_sharpness,
     gauss_newton_top_eigenvalue,
     gauss_newton_trace,
     gauss_newton_trace_estimate,
@@ -217,3 +218,69 @@ def test_bad_arguments() -> None:
     refuses(gauss_newton_trace_estimate, good, probes=1, chunk=0, inputs=torch.ones(0, 2))
     with pytest.raises(ValueError, match="parameters that require a gradient: must be an integer"):
         gauss_newton_trace_estimate(**good | {"network": nn.Tanh()})
+
+
+@pytest.mark.parametrize("batch", [1, 3, 700, None])
+def test_batch_sharpness_is_that_of_dense_hessians(batch: int | None) -> None:
+    network, weights, inputs, targets = example(layers=3)
+    draws = 1 if batch is None else 5
+    rows = np.random.default_rng(4).integers(len(inputs), size=(draws, batch or 1))
+    curvature, square = 0.0, 0.0
+    for row in [range(len(inputs))] if batch is None else rows:
+        x, y = inputs[list(row)], targets[list(row)]
+        H = hessian(network, weights, x, y)
+        leaf = weights.clone().requires_grad_()
+        r = functional_call(network, unflatten(network, leaf), (x,)) - y
+        (g,) = torch.autograd.grad(0.5 * r.square().sum() / len(x), leaf)
+        curvature += float(g @ H @ g)
+        square += float(g @ g)
+    found = batch_sharpness(
+        network,
+        unflatten(network, weights),
+        inputs,
+        targets,
+        batch=batch,
+        draws=draws,
+        generator=np.random.default_rng(4),
+    )
+    assert found == pytest.approx(curvature / square, rel=1e-10)
+    assert curvature > 0
+
+
+def test_batch_sharpness_without_a_gradient_is_no_number() -> None:
+    network, weights, inputs, _ = example(layers=2)
+    p = unflatten(network, weights)
+    found = batch_sharpness(
+        network,
+        p,
+        inputs,
+        network(inputs).detach(),
+        batch=None,
+        generator=np.random.default_rng(0),
+    )
+    assert np.isfinite(found)  # the network's own weights are others
+    network.load_state_dict(p)
+    own = network(inputs).detach()
+    nothing = batch_sharpness(
+        network, p, inputs, own, batch=None, generator=np.random.default_rng(0)
+    )
+    assert np.isnan(nothing)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [({"batch": 0}, "batch"), ({"draws": 0}, "draws"), ({"targets": 1}, "targets")],
+)
+def test_batch_sharpness_refuses_by_name(changed: dict[str, int], name: str) -> None:
+    network, weights, inputs, targets = example(layers=1)
+    arguments = {"batch": 2, "draws": 2} | {k: v for k, v in changed.items() if k != "targets"}
+    targets = targets[:-1] if "targets" in changed else targets
+    with pytest.raises(ValueError, match=f"^{name}: must be "):
+        batch_sharpness(
+            network,
+            unflatten(network, weights),
+            inputs,
+            targets,
+            generator=np.random.default_rng(0),
+            **arguments,
+        )
