@@ -27,7 +27,7 @@ test: $(READY) ## Run every check: style, tests, every chapter re-executed, the 
 test-machines: $(READY) ## Chapters and unit tests on every machine that this one can stand for (two hours; not in CI)
 	@$(FLATTER) check --only machines
 
-mutants: $(READY) ## Put 40 faults into copies of the library, one at a time: do the tests notice? (half an hour; not in CI)
+mutants: $(READY) ## Put faults into copies of the library, one at a time: do the tests notice? (half an hour; not in CI)
 	@$(BIN)/python tests/mutants.py
 
 bench-nqm: $(READY) ## Time the figures of the noisy quadratic model beside the obvious method
