@@ -43,8 +43,15 @@ def batch(configuration: Any) -> Hashable:
     return key
 
 
-def made(cells: Sequence[Any], start: Floats, looks: int) -> Result:
-    """Make the runs of cells whose keys are equal, and look at Tr H and the test error about so often."""
+def made(
+    cells: Sequence[Any],
+    start: Floats,
+    looks: int,
+    *,
+    observe: Sequence[str] = ("trace", "test_error"),
+    chunk: int | None = None,
+) -> Result:
+    """Make the runs of cells whose keys are equal, so many together, and look about so often."""
     from flatter_lib import ensemble
 
     c = cells[0]
@@ -56,8 +63,9 @@ def made(cells: Sequence[Any], start: Floats, looks: int) -> Result:
         steps=c.steps,
         seeds=range(c.seed, c.seed + c.runs),
         start=start,
-        observe=["trace", "test_error"],
+        observe=list(observe),
         every=max(1, c.steps // looks),
+        chunk=chunk,
     )
 
 

@@ -354,21 +354,8 @@ def _protocol_cells(cells: Sequence[Configuration], path: Flow) -> list[dict[str
     """What the cells of the protocol keep, of which a look is dear: Tr H alone, and half as often."""
     import torch
 
-    from flatter_lib import ensemble
-
     c = cells[0]
-    result = ensemble.run(
-        c.problem,
-        lr=[each.lr for each in cells],
-        momentum=[1 - each.memory for each in cells],
-        label_noise=c.strength,
-        steps=c.steps,
-        seeds=range(c.seed, c.seed + c.runs),
-        start=path.start,
-        observe=["trace"],
-        every=max(1, c.steps // 400),
-        chunk=4,
-    )
+    result = made(cells, path.start, 400, observe=["trace"], chunk=4)
     steps, late = result.steps, result.steps > 0.75 * result.steps[-1]
     found = []
     for excess, final, diverged in zip(
