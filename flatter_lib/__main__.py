@@ -13,12 +13,12 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main() -> None:
     """Run the command line; interrupted or incompletely installed, it says so in a line from its first moment on."""
-    for number in _INTERRUPTS:
-        signal.signal(number, _ended)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files, in any locale
     try:
+        for number in _INTERRUPTS:
+            signal.signal(number, _ended)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # names of files, in any locale
         from flatter_lib.publish import cli
 
         cli.main()
