@@ -1,9 +1,9 @@
 """The Sphinx extension of the book.
 
 Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
-measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}`` and
-``{machines-table}``, at the end of each chapter's page how it was executed, and warnings about text that Sphinx itself
-would let pass.
+measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
+``{machines-table}`` and ``{explorable}``, at the end of each chapter's page how it was executed, and warnings about
+text that Sphinx itself would let pass.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from flatter_lib.publish.extension import (
     claim_links,
     evidence_tables,
     execution_record,
+    explorable,
     ledger_table,
     leftovers,
     mathjax,
@@ -31,6 +32,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         claim_links,
         evidence_tables,
         execution_record,
+        explorable,
         leftovers,
         ledger_table,
         mathjax,
