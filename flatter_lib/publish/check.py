@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from flatter_lib.publish import build, commands, hygiene, machines, portability, provenance
+from flatter_lib.publish.checks import browser
 from flatter_lib.publish.commands import Command
 from flatter_lib.publish.portability import Again
 from flatter_lib.publish.project import Chapter, Project
@@ -79,6 +80,13 @@ def _pages(project: Project, console: Console) -> bool:
     return _report(console, built.problems or hygiene.after_build(built.html))
 
 
+def _browser(project: Project, console: Console) -> bool:
+    if lacks := browser.missing():
+        console.print(f"  not tried, for want of {lacks}", highlight=False)
+        return True
+    return _report(console, browser.opened(project.build / "check/_build/html"))
+
+
 def _report(console: Console, findings: Sequence[object]) -> bool:
     for finding in findings:
         console.print(f"  {finding}", markup=False, highlight=False, soft_wrap=True)
@@ -92,6 +100,7 @@ STAGES = (
     Stage("unit", "Unit tests and doctests", _unit),
     Stage("nbval", "Every chapter re-executed as on another machine, and compared", _nbval),
     Stage("pages", "The book built without a warning, and its pages", _pages),
+    Stage("browser", "The pages that were built last, in a browser", _browser),
 )
 MACHINES = Stage(
     "machines",

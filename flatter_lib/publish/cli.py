@@ -223,7 +223,7 @@ def book(
 def check(
     only: Annotated[
         list[str] | None,
-        typer.Option(help="A stage: style, hygiene, unit, nbval, pages; or machines."),
+        typer.Option(help="A stage: style, hygiene, unit, nbval, pages, browser; or machines."),
     ] = None,
 ) -> None:
     """Run every check: style, hygiene, unit tests, every chapter re-executed, the warning-free build."""

@@ -121,7 +121,7 @@ def changed(execution: Execution, text: str = "", height: float = 1.6) -> Execut
         ("run toy --out own.ipynb", "--out own.ipynb: own.values.json is there already; --force"),
         ("run toy --out own.txt", "--out own.txt: an executed notebook's name ends in .ipynb"),
         ("run toy --out book/../book/chapters/sub/own.ipynb", "--out book/../book/chapters/sub/"),
-        ("check --only stile", "--only stile: the stages are style, hygiene, unit, nbval, pages"),
+        ("check --only stile", "--only stile: the stages are style, hygiene, unit, nbval, pages, browser"),
         ("data get imagenet", "no data set 'imagenet'; there are fashion-mnist, mnist, cifar10"),
     ],
 )

@@ -1,0 +1,127 @@
+"""The built pages as a reader's browser has them: opened over loopback, moved, narrowed to a phone, and read by axe.
+
+Needed are Chromium on this machine, and the packages playwright and axe-playwright-python; :func:`missing` says which
+is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flatter_lib.publish.checks import built
+from flatter_lib.publish.checks.finding import Finding
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PACKAGES = ("playwright", "axe_playwright_python")
+#: Pixels of the two widths at which a page is looked at.
+WIDE, NARROW = 1280, 360
+#: What axe must not find, of this weight.
+SEVERE = ("serious", "critical")
+_AXE = (
+    "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations'], preload: false })"
+    ".then(r => r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html.slice(0, 90)]))"
+)
+#: Moves a slider of a drawing a step and says whether the picture or its words are others then.
+_MOVE = """async slider => {
+  const drawing = slider.closest(".explorable");
+  const seen = () => drawing.querySelector("svg").innerHTML + drawing.querySelector(".explorable-said").textContent;
+  const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  await drawn();
+  const before = seen();
+  slider.value = Number(slider.value) < 0.5 ? 0.8 : 0.2;
+  slider.dispatchEvent(new Event("input"));
+  await drawn();
+  return seen() !== before;
+}"""
+
+
+def missing() -> str:
+    """What this machine lacks to open pages; empty if nothing."""
+    lacks = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if not any(map(shutil.which, BROWSERS)):
+        lacks.append("chromium")
+    return ", ".join(lacks)
+
+
+def opened(html: Path) -> list[Finding]:
+    """All that goes wrong when the pages in a folder are opened: errors, other hosts, drawings, width, what axe finds.
+
+    Args:
+        html: where the pages were built.
+    """
+    import axe_playwright_python
+    from playwright.sync_api import sync_playwright
+
+    site = built.read(html)
+    program = next(filter(None, map(shutil.which, BROWSERS)))
+    (axe,) = Path(*axe_playwright_python.__path__).rglob("axe.min.js")
+    found = []
+    with _served(site.html) as home, sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=program, args=options)
+        context = browser.new_context(reduced_motion="reduce")
+        context.set_default_timeout(60_000)
+        for path, parsed in site.pages.items():
+            if parsed.select_one("meta[http-equiv=Refresh i]"):  # it is left at once
+                continue
+            page = context.new_page()
+            address = f"{home}/{path.relative_to(site.html).as_posix()}"
+            problems = _problems(page, address, home, axe)
+            found += [Finding(site.name(path), what, cure) for what, cure in problems]
+            page.close()
+        browser.close()
+    return found
+
+
+@contextlib.contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """The address at which a folder is served to this machine, as long as it is."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def _problems(page: Page, address: str, home: str, axe: Path) -> Iterator[tuple[str, str]]:
+    errors: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_viewport_size({"width": WIDE, "height": 900})
+    page.goto(address)
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    for slider in page.query_selector_all(".explorable input[type=range]"):
+        if not slider.evaluate(_MOVE):
+            name = slider.evaluate("x => x.parentElement.innerText.trim()")
+            yield f"its slider {name!r} moves nothing", "mend the drawing in book/explorables"
+    page.add_script_tag(path=axe)
+    for impact, rule, count, example in page.evaluate(_AXE):
+        if impact in SEVERE:
+            yield (
+                f"axe: {rule}, {impact}, {count} times, first {example}",
+                "see axe's own page on this rule",
+            )
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    over = page.evaluate("() => document.scrollingElement.scrollWidth - window.innerWidth")
+    if over > 1:
+        yield f"scrolls {over} pixels sideways at {NARROW}", "give what is wide a box that scrolls"
+    yield from ((f"its scripts say: {error}", "mend the script") for error in errors)
+    hosts = sorted({url for url in asked if not url.startswith((f"{home}/", "data:", "blob:"))})
+    yield from ((f"asks for {url}", "ship it with the book, or leave it out") for url in hosts)

@@ -1,0 +1,45 @@
+"""Each fault that a reader's browser would show, made in healthy pages, is found; without it, nothing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flatter_lib.publish.checks import browser
+
+from .conftest import write
+
+pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=f"needs {browser.missing()}")
+
+PAGE = """<!DOCTYPE html><html lang="en"><head><title>A page</title><link rel="icon" href="data:,"></head><body>
+<main><h1>A page</h1><p>Words.</p>{}</main></body></html>"""
+DRAWING = """<div class="explorable"><svg role="img" aria-label="a"></svg><label>eta
+<input type="range" min="0" max="1" step="any"></label><p class="explorable-said"></p></div><script>
+document.querySelector("input").addEventListener("input", () => {})</script>"""
+MOVES = 'document.querySelector(".explorable-said").textContent = event.target.value'
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("", ""),
+        (DRAWING.replace("() => {}", f"event => {{ {MOVES} }}"), ""),
+        (DRAWING, "its slider 'eta' moves nothing"),
+        ("<script>throw new Error('no such thing')</script>", "no such thing"),
+        ("<script>console.error('dear me')</script>", "dear me"),
+        ('<img alt="a" src="gone.png">', "404"),
+        ('<img alt="a" src="http://127.0.0.1:9/a.png">', "asks for http://127.0.0.1:9/a.png"),
+        ('<p style="width: 500px">Wide.</p>', "scrolls"),
+        ('<div style="overflow-x: auto"><p style="width: 500px">Wide.</p></div>', ""),
+        ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "axe: image-alt, critical"),
+        ('<p style="color: #ccc; background: #fff">Pale.</p>', "axe: color-contrast, serious"),
+    ],
+)
+def test_a_fault_that_a_browser_shows(tmp_path: Path, html: str, said: str) -> None:
+    away = '<meta http-equiv="Refresh" content="0; url=page.html" />'
+    write(tmp_path, {"page.html": PAGE.format(html), "index.html": away})
+    found = [str(finding) for finding in browser.opened(tmp_path)]
+    assert bool(found) == bool(said)
+    assert not said or any(said in line for line in found), found
+    assert all(line.startswith(f"{tmp_path.name}/page.html: ") for line in found)
