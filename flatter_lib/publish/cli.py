@@ -241,7 +241,11 @@ def check(
 
 
 @app.command()
-def claims() -> None:
+def claims(
+    paper: Annotated[str, typer.Option(help="Only the claims of this paper, by its key.")] = "",
+    verdict: Annotated[str, typer.Option(help="Only those with this verdict.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all numbers.")] = False,
+) -> None:
     """List the claims that the book tests, with what was measured and the verdict computed from it."""
     from rich.markup import escape
     from rich.table import Column, Table
@@ -249,9 +253,24 @@ def claims() -> None:
     from flatter_lib.publish import ledger
 
     project = Project.find()
+    every = ledger.entries(project)
+    for name, given, known in (
+        ("--paper", paper, {entry.claim.paper for entry in every}),
+        ("--verdict", verdict, {entry.verdict for entry in every}),
+    ):
+        if given and given not in known:
+            raise BookError(f"{name} {given}: the ledger has {', '.join(sorted(known))}")
+    chosen = [
+        entry
+        for entry in every
+        if paper in ("", entry.claim.paper) and verdict in ("", entry.verdict)
+    ]
+    if as_json:
+        out.print_json(data=[ledger.as_data(entry) for entry in chosen])
+        return
     heads = ("claim", "paper", "measured", "verdict", "chapter")
     table = Table(*(Column(head, overflow="fold") for head in heads))
-    for entry in ledger.entries(project):
+    for entry in chosen:
         row = entry.row
         measured, chapter = (row.written, row.chapter) if row else ("", "")
         texts = (entry.claim.id, entry.claim.paper, measured, entry.verdict, chapter)

@@ -145,6 +145,26 @@ def entries(project: Project) -> list[Entry]:
     return [replace(e, counted=_counts(e, verdict_of)) for e in found]
 
 
+def as_data(entry: Entry) -> dict[str, Any]:
+    """An entry as JSON has it: the claim, the number with its interval and circumstances, the verdict."""
+    claim, row = entry.claim, entry.row
+    named = (
+        "id",
+        "paper",
+        "place",
+        "statement",
+        "measured",
+        "expect",
+        "reading",
+        "caveat",
+        "untested",
+    )
+    said = {name: getattr(claim, name) for name in named if getattr(claim, name)}
+    numbers = ("value", "low", "high", "where", "chapter")
+    found = {name: getattr(row, name) for name in numbers} if row else {}
+    return said | found | {"verdict": entry.verdict, "counted": entry.counted}
+
+
 def _counts(entry: Entry, verdict_of: dict[str, str]) -> bool:
     return not entry.claim.check and verdict_of.get(entry.claim.repeats) != entry.verdict
 

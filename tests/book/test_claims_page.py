@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -24,7 +25,7 @@ chapters:
   - file: book/chapters/falling
   - file: book/claims
 """,
-    "book/index.md": "# Tiny\n\n```{verdict-counts}\n```\n",
+    "book/index.md": "# Tiny\n\n```{verdict-counts}\n```\n\n```{ledger-rows}\nfall\n```\n",
     "book/claims.md": "# Claims\n\n```{ledger}\n```\n\n## Parts\n\n```{coverage}\n```\n\n```{bibliography}\n```\n",
     "book/references.bib": """\
 @book{galilei1638, title = {Two {Sciences}}, author = {Galilei, G.}, publisher = {E}, year = {1638}}
@@ -75,12 +76,18 @@ def write(root: Path, **change: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
-    """The page of claims of the tiny book."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of the tiny book."""
     write(root := tmp_path_factory.mktemp("book"))
     done = build.build(Project(root), root / "out")
     assert not done.problems
-    return BeautifulSoup((done.html / "book/claims.html").read_text(), "html.parser")
+    return done.html
+
+
+@pytest.fixture(scope="module")
+def page(built: Path) -> BeautifulSoup:
+    """The page of claims."""
+    return BeautifulSoup((built / "book/claims.html").read_text(), "html.parser")
 
 
 def words(tag: Tag | None) -> str:
@@ -160,3 +167,26 @@ def test_parts_have_their_rows_by_verdict(page: BeautifulSoup) -> None:
         "#ledger-fall",
         "#ledger-weight",
     }
+
+
+def test_the_ledger_lies_beside_the_pages_for_other_programs(page: BeautifulSoup, built: Path) -> None:
+    rows = json.loads((built / "_static/ledger.json").read_text())
+    with (built / "_static/ledger.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
+    fall = next(row for row in rows if row["id"] == "fall")
+    assert (fall["value"], fall["where"]["runs"]) == (2.01, 8)
+    links = [link["href"] for link in page.select(".ledger-data a")]
+    assert links == ["../_static/ledger.json", "../_static/ledger.csv"]
+
+
+def test_some_rows_can_stand_on_another_page(built: Path) -> None:
+    front = BeautifulSoup((built / "book/index.html").read_text(), "html.parser")
+    (row,) = front.select("table.ledger tbody tr")
+    assert "2.010, 95 % interval" in words(row)
+    assert row.select_one("a")["href"] == "claims.html#ledger-fall"  # type: ignore[index]
+
+
+def test_a_row_that_there_is_not_is_complained_of(tmp_path: Path) -> None:
+    write(tmp_path, **{"book/index.md": "# Tiny\n\n```{ledger-rows}\nfall flight\n```\n"})
+    problems = build.build(Project(tmp_path), tmp_path / "out").problems
+    assert any("the ledger has no flight" in problem for problem in problems)

@@ -121,7 +121,10 @@ def changed(execution: Execution, text: str = "", height: float = 1.6) -> Execut
         ("run toy --out own.ipynb", "--out own.ipynb: own.values.json is there already; --force"),
         ("run toy --out own.txt", "--out own.txt: an executed notebook's name ends in .ipynb"),
         ("run toy --out book/../book/chapters/sub/own.ipynb", "--out book/../book/chapters/sub/"),
-        ("check --only stile", "--only stile: the stages are style, hygiene, unit, nbval, pages, browser"),
+        (
+            "check --only stile",
+            "--only stile: the stages are style, hygiene, unit, nbval, pages, browser",
+        ),
         ("data get imagenet", "no data set 'imagenet'; there are fashion-mnist, mnist, cifar10"),
     ],
 )
@@ -392,6 +395,12 @@ def test_claims_lists_the_ledger_and_what_keeps_it_from_closing(
     flatter: Flatter, published: Project, edit: Edit
 ) -> None:
     assert row(flatter("claims")) == "toy this book 1 reproduced toy"
+    assert row(flatter("claims --verdict reproduced"))
+    (listed,) = json.loads(flatter("claims --json").out)
+    assert (listed["id"], listed["value"], listed["chapter"]) == ("toy", 1.0, "toy")
+    assert (listed["verdict"], listed["counted"]) == ("reproduced", True)
+    for option in ("--paper", "--verdict"):
+        assert flatter(f"claims {option} x").err.startswith(f"flatter: {option} x: the ledger has ")
     edit(published.claims / "toy.yml", "id: toy", "id: tow")
     done = flatter("claims")
     assert "not tested here" in done.out

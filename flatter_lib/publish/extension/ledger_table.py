@@ -6,10 +6,13 @@ the claims of a paper stand in the paper's order, the central ones first; ``{cov
 
 from __future__ import annotations
 
+import csv
 import html
+import io
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,31 @@ def setup(app: Sphinx) -> None:
     app.add_directive("ledger", LedgerDirective)
     app.add_directive("verdict-counts", VerdictCounts)
     app.add_directive("coverage", CoverageDirective)
+    app.add_directive("ledger-rows", LedgerRows)
+    app.connect("build-finished", _write_data)
+
+
+def _write_data(app: Sphinx, error: Exception | None) -> None:
+    """The ledger beside the pages, as JSON and CSV."""
+    if error or app.builder.format != "html":
+        return
+    try:
+        rows = [ledger.as_data(entry) for entry in ledger.entries(Project(Path(app.srcdir)))]
+    except BookError:  # it is said where a page shows the ledger
+        return
+    for name, text_ in (("ledger.json", json.dumps(rows, indent=1)), ("ledger.csv", _csv(rows))):
+        (Path(app.outdir) / "_static" / name).write_text(text_, encoding="utf-8")
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a column for each field; what is no text or number is JSON in it."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()})
+    return file.getvalue()
 
 
 class _FromLedger(SphinxDirective):
@@ -130,7 +158,21 @@ class LedgerDirective(_FromLedger):
         ]
         checks = [entry for entry in entries if entry.claim.check]
         sections += [self.section(CHECKS, self._table(checks))] if checks else []
-        return [counts(entries), *uncounted(entries), *sections]
+        return [counts(entries), *uncounted(entries), *self._filter(), *sections]
+
+    def _filter(self) -> list[nodes.Node]:
+        """A place for the filters, the script that fills it, and the ledger for other programs."""
+        script = self.project.book / "explorables/ledger.js"
+        self.env.note_dependency(str(script))
+        up = "../" * self.env.docname.count("/")
+        links = (
+            f'<a download href="{up}_static/ledger.{kind}">{kind.upper()}</a>'
+            for kind in ("json", "csv")
+        )
+        place = f'<div id="ledger-filter"></div><p class="ledger-data">The whole ledger as {" or ".join(links)}.</p>'
+        code = script.read_text(encoding="utf-8") if script.is_file() else ""
+        run = f'<script>document.addEventListener("DOMContentLoaded", () => {code})</script>'
+        return [nodes.raw("", place + run, format="html")]
 
     def _section(self, paper: str, entries: list[ledger.Entry]) -> nodes.section:
         cited = [] if paper in TITLES else [self.paragraph(f"{{cite:t}}`{paper}`")]
@@ -165,6 +207,28 @@ class LedgerDirective(_FromLedger):
             *([nodes.paragraph("", "", *same, classes=["repeats"])] if claim.repeats else []),
             *history(claim),
         ]
+
+
+class LedgerRows(_FromLedger):
+    """``{ledger-rows}``: some rows, by the claims' names, each with its number and verdict."""
+
+    has_content = True
+
+    def made(self) -> list[nodes.Node]:
+        """The table."""
+        by_name = {entry.claim.id: entry for entry in self.entries()}
+        names = " ".join(self.content).split()
+        if unknown := [name for name in names if name not in by_name]:
+            raise self.error(f"ledger-rows: the ledger has no {', '.join(unknown)}")
+        rows: list[list[Cell]] = []
+        for entry in (by_name[name] for name in names):
+            leads = f"{nodes.make_id('claims')}.html#{row_id(entry.claim.id)}"
+            name = nodes.reference("", "its row", internal=True, refuri=leads)
+            value = measured(entry.row) if entry.row else "not measured here"
+            said: Cell = [self.paragraph(entry.claim.statement)]
+            found: Cell = [self.paragraph(entry.claim.measured), nodes.strong(text=value), name]
+            rows.append([said, found, badge(entry.verdict)])
+        return [table(("Claim", "Measured", "Verdict"), rows, name="ledger", widths=[42, 38, 20])]
 
 
 class CoverageDirective(_FromLedger):
