@@ -21,6 +21,7 @@ from flatter_lib.publish.extension import (
     leftovers,
     mathjax,
     prose,
+    reading,
     repository,
     typography,
 )
@@ -37,6 +38,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ledger_table,
         mathjax,
         prose,
+        reading,
         repository,
         typography,
     ):

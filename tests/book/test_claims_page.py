@@ -12,6 +12,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from flatter_lib.claims import line
 from flatter_lib.publish import build, twins
 from flatter_lib.publish.project import Project
 from flatter_lib.values import PRINTED, Estimate, estimate
@@ -67,7 +68,7 @@ def write(root: Path, **change: str) -> None:
         row = estimate(name, Estimate(value, value - 0.03, value + 0.03), PRINTED)
         row["where"] = {"runs": 8, "scale": "laptop"}
         mark = {"flatter": {"role": "claim", "values": [row]}}
-        shown = new_output("display_data", {"text/plain": f"claim {name}"}, metadata=mark)
+        shown = new_output("display_data", {"text/plain": line(row)}, metadata=mark)
         cells.append(new_code_cell(f"record({name!r})", execution_count=1, outputs=[shown]))
     twin, values = twins.clean(new_notebook(cells=cells))
     (root / "book/chapters").mkdir()
@@ -184,6 +185,18 @@ def test_some_rows_can_stand_on_another_page(built: Path) -> None:
     (row,) = front.select("table.ledger tbody tr")
     assert "2.010, 95 % interval" in words(row)
     assert row.select_one("a")["href"] == "claims.html#ledger-fall"  # type: ignore[index]
+
+
+def test_a_cell_shows_what_it_measured_as_verdict_value_and_link(built: Path) -> None:
+    chapter = BeautifulSoup((built / "book/chapters/falling.html").read_text(), "html.parser")
+    shown = [(words(p), p.select_one("a")["href"]) for p in chapter.select("p.claim-shown")]  # type: ignore[index]
+    assert (
+        "held where tried 2.010 [1.980, 2.040] runs=8, scale=laptop; fall",
+        "../claims.html#ledger-fall",
+    ) in shown
+    assert len(shown) == len(ROWS)
+    assert "claim fall:" not in chapter.text
+    assert chapter.select_one("meta[name=description]")["content"] == "They fall."  # type: ignore[index]
 
 
 def test_a_row_that_there_is_not_is_complained_of(tmp_path: Path) -> None:

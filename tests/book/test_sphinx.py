@@ -20,7 +20,7 @@ from flatter_lib import evidence
 from flatter_lib.claims import record
 from flatter_lib.publish import build as builder
 from flatter_lib.publish import hygiene, twins
-from flatter_lib.publish.extension import mathjax
+from flatter_lib.publish.extension import mathjax, reading
 from flatter_lib.publish.project import Project
 from flatter_lib.values import glue
 
@@ -530,3 +530,16 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, line
     write_book(tmp_path)
     (tmp_path / name).write_text(text)
     assert line in "\n".join(build(tmp_path).problems)
+
+
+def test_a_drawing_says_how_large_it_is(tmp_path: Path) -> None:
+    sizes = {
+        '<svg width="90pt" height="45.5pt">': ' width="120" height="61"',
+        '<svg height="45pt" version="1" width="90pt">': ' width="120" height="60"',
+        '<svg viewBox="0 0 1 1">': "",
+    }
+    for k, (text, wanted) in enumerate(sizes.items()):
+        file = tmp_path / f"{k}.svg"
+        file.write_text(text)
+        assert reading._pixels(file) == wanted
+    assert reading._pixels(None) == ""

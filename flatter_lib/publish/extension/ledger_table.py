@@ -25,6 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 from flatter_lib.claims import VERDICTS
 from flatter_lib.publish import coverage, ledger
 from flatter_lib.publish.extension import claim_links
+from flatter_lib.publish.extension.claim_links import badge, row_id
 from flatter_lib.publish.extension.markup import Cell, link, table, text
 from flatter_lib.publish.project import BookError, Project
 
@@ -269,16 +270,6 @@ def _listed(part: coverage.Part, verdict_of: Mapping[str, str]) -> Iterator[node
             separator = "; "
 
 
-def row_id(claim_id: str) -> str:
-    """The name of a claim's row in the page's address.
-
-    Examples:
-        >>> row_id("ff-two-thirds")
-        'ledger-ff-two-thirds'
-    """
-    return f"ledger-{claim_id}"
-
-
 def row_link(claim_id: str) -> nodes.reference:
     """A claim's name, which leads to its row on the same page."""
     return nodes.reference("", claim_id, internal=True, refuri=f"#{row_id(claim_id)}")
@@ -333,11 +324,6 @@ def counts(entries: list[ledger.Entry]) -> nodes.Element:
         if found[v]
     ]
     return nodes.bullet_list("", *items, classes=["verdict-counts"])
-
-
-def badge(verdict: str) -> nodes.inline:
-    """A verdict in words; the colour only helps to find it."""
-    return nodes.inline(text=verdict, classes=["verdict", f"verdict-{nodes.make_id(verdict)}"])
 
 
 def measured(row: ledger.Row) -> str:

@@ -20,6 +20,7 @@ PACKAGE = "sphinx-mathjax-offline"
 SCRIPT = "mathjax/tex-svg.js"
 PARTS = (
     "tex-svg.js",
+    "ui/lazy.js",
     "input/tex/extensions",
     "a11y",
     "sre/mathmaps/base.json",
@@ -49,6 +50,9 @@ def installed() -> Path:
 
 def _use_local_copy(app: Sphinx, config: Config) -> None:
     config.mathjax_path = SCRIPT
+    # Formulas are set when they come near the screen, and none is a stop of the tabulator.
+    menu = {"settings": {"inTabOrder": False}}
+    config.mathjax3_config = {"loader": {"load": ["ui/lazy"]}, "options": {"menuOptions": menu}}
 
 
 def _copy(app: Sphinx) -> None:

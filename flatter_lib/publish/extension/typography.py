@@ -1,13 +1,8 @@
-"""What a page's markup lacks for those who read it.
-
-A formula and the punctuation mark after it stay on one line: browsers may break a line after a formula. And the list of
-references does not call itself a list, which to a screen reader has items.
-"""
+"""A formula and the punctuation mark after it stay on one line: browsers may break a line after a formula."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -16,17 +11,8 @@ _CLOSING = re.compile(r"[.,;:!?)\]\u2019\u201d]+")
 
 
 def setup(app: Sphinx) -> None:
-    """Mend it when a page has been read, and when it is written."""
+    """Join them when a page has been read."""
     app.connect("doctree-read", _join)
-    app.connect("html-page-context", _references)
-
-
-def _references(
-    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
-) -> None:
-    if "body" in context:
-        listed = '<div role="list" class="citation-list">'
-        context["body"] = context["body"].replace(listed, '<div class="citation-list">')
 
 
 def _join(app: Sphinx, doctree: nodes.document) -> None:
