@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize
+from scipy.optimize import linprog, nnls
 from scipy.special import log_expit, logsumexp
 
 from flatter_lib import checks
@@ -106,7 +106,8 @@ class Classification:
         else:
             own = self._own(f)
             q = f[:, own] - np.where(own, -np.inf, f).max(-1)
-        return q.min(axis=1) / norm(weights) ** len(weights)
+        least: Floats = q.min(axis=1)
+        return least / norm(weights) ** len(weights)
 
     def smoothed_margin(self, weights: Weights, log: Floats | None = None) -> Floats:
         r""":math:`\ell^{-1}(S) / |w|^L`, shape (runs,); ``log`` is :math:`\ln S`, if it is known already."""
@@ -121,7 +122,8 @@ class Classification:
         return [*layers, layers[-1] @ weights[-1].mT]
 
     def _own(self, f: Floats) -> NDArray[np.bool_]:
-        return np.arange(f.shape[-1]) == self.labels[:, None]
+        own: NDArray[np.bool_] = np.arange(f.shape[-1]) == self.labels[:, None]
+        return own
 
     def _soft(self, f: Floats) -> tuple[Floats, Floats]:
         """q, shape (runs, n), and its slopes in f, shape (runs, n, outputs)."""
@@ -136,7 +138,8 @@ class Classification:
 
 def inner(a: Weights, b: Weights) -> Floats:
     """The inner product of all weights of every run, shape (runs,)."""
-    return np.sum([(x * y).sum((1, 2)) for x, y in zip(a, b, strict=True)], axis=0)
+    total: Floats = np.sum([(x * y).sum((1, 2)) for x, y in zip(a, b, strict=True)], axis=0)
+    return total
 
 
 def norm(weights: Weights) -> Floats:
@@ -199,8 +202,8 @@ def descend_by_loss(
 ) -> Iterator[tuple[list[Floats], Loss]]:
     r"""Gradient descent with the step :math:`\eta = a/S`, where a grows for as long as the loss falls.
 
-    A step that raises the loss is not taken. a becomes :math:`2^{1/5} a` after one that is, else :math:`2^{-1/10} a`: the
-    rule of the public code for arXiv:1906.05890, which asks once an epoch; here an epoch is a step.
+    A step that raises the loss is not taken. After one that is, a becomes :math:`2^{1/5} a`, else :math:`2^{-1/10} a`:
+    the rule of the public code for arXiv:1906.05890, which asks once an epoch; here an epoch is a step.
 
     Args:
         task: whose loss it is.
@@ -244,17 +247,13 @@ def best_linear(task: Classification) -> Floats:
         array([1., 0.])
     """
     signed = task.inputs * task.labels[:, None]
-    found = minimize(
-        lambda w: 0.5 * w @ w,
-        np.linalg.lstsq(signed, np.ones(len(signed)), rcond=None)[0],
-        jac=lambda w: w,
-        constraints={"type": "ineq", "fun": lambda w: signed @ w - 1, "jac": lambda w: signed},
-        method="SLSQP",
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    w = np.asarray(found.x)
-    if not found.success or (signed @ w).min() < 1 - 1e-6:
-        raise RuntimeError(f"no vector found that separates the labels: {found.message}")
+    # Least distance: Lawson & Hanson (1974), Solving least squares problems, chapter 23.
+    rows = np.vstack([signed.T, np.ones(len(signed))])
+    last = np.eye(len(rows))[-1]
+    residual = rows @ nnls(rows, last)[0] - last
+    if np.linalg.norm(residual) < 1e-9:
+        raise RuntimeError("no vector found that separates the labels: there is none")
+    w = -residual[:-1] / residual[-1]
     unit: Floats = w / np.linalg.norm(w)
     return unit
 
@@ -294,7 +293,7 @@ def best_two_layer(task: Classification, directions: int = 720) -> tuple[float, 
     used = np.flatnonzero(c > 1e-12 * c.max())
     root = np.sqrt(c[used])
     outer = np.where(used < directions, root, -root)
-    return 0.5 / c.sum(), [(root[:, None] * u[used % directions])[None], outer[None, None]]
+    return float(0.5 / c.sum()), [(root[:, None] * u[used % directions])[None], outer[None, None]]
 
 
 def _moved(weights: Weights, along: Weights, rate: Floats) -> list[Floats]:

@@ -79,14 +79,14 @@ def test_the_loss_is_right_where_float64_has_no_number_for_it(scale):
 
 
 def test_the_smoothed_margin_lies_below_the_margin_by_less_than_its_bound():
-    task, weights = Classification(INPUTS[:3], np.array([0, 1, 2])), drawn(3, 40, 3, runs=400)
+    task, weights = Classification(INPUTS[:3], np.array([0, 1, 2])), drawn(3, 40, 3, runs=4000)
     hard, soft, size = (
         task.margin(weights),
         task.smoothed_margin(weights),
         homogeneous.norm(weights),
     )
     fitted = soft > 0
-    assert fitted.sum() > 3
+    assert fitted.sum() > 9
     gap = ((hard - soft) * size**2)[fitted]
     # at most 3 * 2 terms of the least margin; ln l(q) = -q - l/2 nearly, which l < ln 2 bounds
     assert gap.min() >= 0
@@ -116,7 +116,7 @@ def test_heavy_ball_is_that_of_torch():
 
 def test_the_loss_based_step_doubles_in_five_and_never_lets_the_loss_rise():
     task, weights = Classification(INPUTS, np.arange(7) % 3), drawn(3, 8, 3, runs=3)
-    path = list(homogeneous.descend_by_loss(task, weights, 60, first=1e-4))
+    path = list(homogeneous.descend_by_loss(task, weights, 200, first=1e-4))
     logs = np.array([at.log for _, at in path])
     assert (np.diff(logs, axis=0) <= 0).all()
     assert (np.diff(logs, axis=0) == 0).any(), "no step was refused: nothing is tested"
@@ -135,7 +135,8 @@ def test_no_line_and_no_network_has_more_margin_than_the_best():
     angles = np.linspace(0, 2 * np.pi, 100_001)
     every = (np.c_[np.cos(angles), np.sin(angles)] @ task.inputs.T * task.labels).min(1)
     line = (task.inputs @ u * task.labels).min()
-    assert line == pytest.approx(every.max(), rel=1e-8)
+    assert every.max() <= line * (1 + 1e-9)
+    assert line == pytest.approx(every.max(), rel=1e-4)
     # on symmetric data the best network is that line, with (1 + leak)/4 of its margin
     best, network = homogeneous.best_two_layer(task, 3600)
     assert best == pytest.approx(1.3 / 4 * line, rel=1e-5)
