@@ -120,6 +120,8 @@ def test_the_loss_based_step_doubles_in_five_and_never_lets_the_loss_rise():
     logs = np.array([at.log for _, at in path])
     assert (np.diff(logs, axis=0) <= 0).all()
     assert (np.diff(logs, axis=0) == 0).any(), "no step was refused: nothing is tested"
+    for w, at in path:  # what is yielded belongs together, also after a step that was refused
+        np.testing.assert_allclose(task.log_loss(w).log, at.log, rtol=1e-12)
     moved = [
         homogeneous.norm([b - a for a, b in zip(path[k][0], path[k + 1][0], strict=True)])
         for k in (0, 5)
