@@ -271,7 +271,7 @@ def protocol() -> list[Configuration]:
 
 def crossed() -> list[Configuration]:
     """A scan of momenta with the cross-entropy at two step sizes, on one grid."""
-    options = SIZE | {"starts": CROSSED_STARTS, "kind": "flip", "loss": "cross entropy"}
+    options = {**SIZE, "starts": CROSSED_STARTS, "kind": "flip", "loss": "cross entropy"}
     scans = [Scan(lr, CROSSED_FLIPS, CROSSED_MEMORIES, n) for lr, n in CROSSED_STEPS.items()]
     made = [scan.rung(AT_SIZE, 12 * 10**6 + 1000 * i) for i, scan in enumerate(scans)]
     return [c for rung in made for c in _shared(rung, **options)]
