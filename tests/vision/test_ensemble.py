@@ -255,7 +255,7 @@ def test_label_noise_has_the_covariance_of_the_curvature(batch: int | None) -> N
 
 def test_flipped_labels_have_the_covariance_of_the_cross_entropys_curvature() -> None:
     """Where the softmax is the mean label, the gradient noise is H/B whatever the probability of a flip."""
-    draws, probability, count = 20_000, 0.3, 4
+    draws, probability, count = 6_000, 0.3, 4
     labels = torch.eye(OUTPUTS, dtype=torch.float64)[[0, 1, 2, 1]]
     network = MLP(count, 1, OUTPUTS, 1, generator=seeded())
     inputs, wrong = torch.eye(count, dtype=torch.float64), probability / (OUTPUTS - 1)
