@@ -98,12 +98,9 @@ TOY = Configuration(
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
-        replace(TOY, optimizer=optimizer, momentum=momentum, step=step, steps=10)
-        for optimizer, momentum, step in (
-            ("sgd", 0.9, 0.5),
-            ("sgd", 0.0, 0.5),
-            ("adamw", 0.0, 0.01),
-        )
+        replace(TOY, steps=10),
+        replace(TOY, steps=10, momentum=0.0),
+        replace(TOY, steps=10, momentum=0.0, optimizer="adamw", step=0.01),
     ],
     "laptop": [*_profile(EXAMPLES, SPLITS), TOY],
     "paper": _profile(
@@ -161,7 +158,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         labels = torch.tensor(train.labels[picked], device=c.device)
         loss = cross_entropy(classifier(*padded([train.x[i] for i in picked])), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.detach())
     found: dict[str, Any] = {**about}
@@ -183,7 +180,7 @@ def chosen(labels: NDArray[np.int64], examples: int, seed: int) -> NDArray[np.in
 
     Examples:
         >>> chosen(np.array([0, 1, 0, 1, 1]), 2, seed=13)
-        array([0, 2, 4, 3])
+        array([2, 0, 1, 4])
     """
     checks.count("examples", examples, 1, int(np.bincount(labels).min()))
     generator = np.random.default_rng(seed)

@@ -85,5 +85,5 @@ def test_what_means_nothing_is_refused() -> None:
     fields = {"optimizer": "sgdm", "step": 0.0, "momentum": 1.0, "examples": 0, "batch": 0}
     refuses(lambda **changed: replace(SMALL, **changed), {}, **fields)
     refuses(lambda **changed: replace(SMALL, **changed), {}, model="bert", steps=4, length=2)
-    with pytest.raises(ValueError, match="^trained: must be "):
+    with pytest.raises(ValueError, match=r"^trained: must be "):
         run(replace(SMALL, trained=3))
