@@ -81,9 +81,6 @@ def test_sgd_runs_come_in_pairs_of_equal_effective_step() -> None:
     assert all(replace(c, momentum=0.9) in cells for c in plain)
 
 
-def test_what_means_nothing_is_refused() -> None:
-    fields = {"optimizer": "sgdm", "step": 0.0, "momentum": 1.0, "examples": 0, "batch": 0}
-    refuses(lambda **changed: replace(SMALL, **changed), {}, **fields)
-    refuses(lambda **changed: replace(SMALL, **changed), {}, model="bert", steps=4, length=2)
+def test_more_layers_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^trained: must be "):
         run(replace(SMALL, trained=3))
