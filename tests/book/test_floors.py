@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("compiled",),
     ("heavy_ball",),
     ("stats",),
+    ("advice",),  # when momentum pays
     ("nqm", "least_squares"),
     ("valleys",),
     ("ensemble",),
@@ -127,7 +128,11 @@ def test_a_sound_library(library: Path) -> None:
         ("heavy_ball.py", "import flatter_lib.valleys.scalar", "valleys.scalar"),
         ("heavy_ball.py", "from flatter_lib import figures", "figures"),
         ("heavy_ball.py", "from .valleys import scalar", "valleys.scalar"),
-        ("figures.py", "def f():\n    from flatter_lib.publish.cli import main", "publish.cli.main"),
+        (
+            "figures.py",
+            "def f():\n    from flatter_lib.publish.cli import main",
+            "publish.cli.main",
+        ),
         ("valleys/scalar.py", "if TYPE_CHECKING:\n    from .. import figures", "figures"),
         ("text.py", "from flatter_lib.vision import data", "vision.data"),
     ],
