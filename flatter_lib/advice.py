@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 from flatter_lib import checks
 from flatter_lib.stats import Estimate
 
-Region = Literal["same", "faster as typed", "faster tuned", "larger step", "too much", "shaken"]
+Region = Literal["same", "faster as typed", "faster tuned", "larger step", "no gain", "shaken"]
 #: What carries the weights to the goal, and the power of the step size with which it does.
 POWERS: Mapping[str, int] = {"slope": 1, "noise": 2}
 #: A difference in time is one of more than a quarter.
@@ -57,7 +57,7 @@ class Advice(NamedTuple):
         region: ``"shaken"``: runs do not come to rest. ``"faster tuned"``: plain SGD with its own best step is slower
             by more than a quarter. ``"larger step"``: plain SGD may not take the effective step, but with its best one
             is as fast. ``"same"``: with the effective step it is as fast. ``"faster as typed"``: faster than with the
-            step as typed, though the memory costs more than a quarter against the effective step. ``"too much"``: not
+            step as typed, though the memory costs more than a quarter against the effective step. ``"no gain"``: not
             faster even than with the step as typed.
         as_typed: time of plain SGD with the same step over that of heavy ball, and its 95 % interval; 0 if shaken.
         tuned: the same of plain SGD with its best step.
@@ -163,10 +163,10 @@ def region_of(time: float, plain: float, tuned: float, matched: float) -> Region
     """
     if time == math.inf:
         return "shaken"
-    if plain <= DIFFERENT * time and tuned <= DIFFERENT * time and time > DIFFERENT * matched:
-        return "too much"
     if tuned > DIFFERENT * time:
         return "faster tuned"
-    if matched == math.inf:
-        return "larger step"
-    return "same" if time <= DIFFERENT * matched else "faster as typed"
+    if time <= DIFFERENT * matched < math.inf:
+        return "same"
+    if plain <= DIFFERENT * time:
+        return "no gain"
+    return "larger step" if matched == math.inf else "faster as typed"

@@ -35,6 +35,8 @@ def test_the_best_step_of_plain_sgd(batch: float) -> None:
     steps = np.geomspace(1e-3, 500, 200_001)
     room = 1 - rho * steps
     times = np.where(room > 0, 1000 * (1 - rho) / (steps * np.where(room > 0, room, 1)), np.inf)
+    same = advise(0.1, 0.0, 1.0, 1000, carried_by="slope", at_rest=rho)
+    assert same.as_typed.value == pytest.approx(1.0)
     for largest in (1.0, 2.0, 20.0):
         tuned = advise(
             0.1, 0.0, 1.0, 1000, carried_by="slope", at_rest=rho, largest_step=largest
@@ -65,7 +67,8 @@ def test_against_the_exact_model() -> None:
         (100, 1000, 124, math.inf, "larger step"),
         (100, 1000, 50, 81, "same"),
         (100, 1000, 50, 79, "faster as typed"),
-        (100, 124, 50, 79, "too much"),
+        (100, 124, 50, 79, "no gain"),
+        (100, 124, 50, math.inf, "no gain"),
     ],
 )
 def test_each_region(time: float, plain: float, tuned: float, matched: float, region: str) -> None:
@@ -85,6 +88,13 @@ def test_what_shakes() -> None:
         advice = advise(0.01, 0.9, 1.0, T, carried_by="slope", at_rest=rho)
         assert (advice.region == "shaken") is lost
         assert (advice.as_typed.value == 0) is lost
+
+
+def test_where_plain_sgd_may_not_take_the_effective_step() -> None:
+    """A slope on which noise limits plain SGD too, with the effective step just inside the rule and just outside."""
+    for largest, region in ((1.01, "same"), (0.99, "larger step")):
+        advice = advise(0.1, 0.9, 1.0, 1e5, carried_by="slope", at_rest=0.08, largest_step=largest)
+        assert advice.region == region
 
 
 def test_no_limit_on_the_step_leaves_nothing_to_win() -> None:
