@@ -8,6 +8,11 @@ For the squared loss :math:`L = \frac{1}{2n} \sum_i |f(x_i) - y_i|^2` with resid
 where i runs over the n inputs and k over the outputs. G, the Gauss-Newton matrix, needs no labels. Where every residual
 vanishes :math:`H = G`; and where the activations are piecewise linear :math:`\operatorname{Tr} H = \operatorname{Tr} G`
 with any residuals, since f is then piecewise linear in each single weight.
+
+For the cross-entropy of the softmax :math:`\pi` of f the curvature in the outputs is no longer 1 but
+:math:`A = \operatorname{diag}(\pi) - \pi\pi^\top`, so that :math:`G = \frac1n \sum_i J_i^\top A_i J_i`, and
+:math:`H = G` where :math:`\pi` is the target. With :math:`s = \sqrt\pi` it is :math:`A = B B^\top` for
+:math:`B = \operatorname{diag}(s) - \pi s^\top`.
 """
 
 from __future__ import annotations
@@ -42,7 +47,11 @@ class TraceEstimate(NamedTuple):
 
 
 def gauss_newton_trace(
-    network: nn.Sequential, parameters: Mapping[str, Tensor], inputs: Tensor
+    network: nn.Sequential,
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    *,
+    crossed: bool = False,
 ) -> Tensor:
     r"""Exact :math:`\operatorname{Tr} G`, by one forward pass and one backward pass for each output.
 
@@ -52,12 +61,14 @@ def gauss_newton_trace(
 
     .. math:: \operatorname{Tr} G = \frac1n \sum_i \sum_l \bigl(|a_{l-1,i}|^2 + 1\bigr) \sum_k |\delta_{l,ik}|^2,
 
-    with the 1 for a bias. The result is differentiable in the parameters.
+    with the 1 for a bias. For the cross-entropy k counts the columns of B, combinations of outputs. The result is
+    differentiable in the parameters.
 
     Args:
         network: a chain of `torch.nn.Linear` and of modules without parameters that act on each input by itself.
         parameters: the named parameters at which the trace is taken.
         inputs: shape (n, components).
+        crossed: whether the loss is the cross-entropy.
 
     Returns:
         A scalar of the inputs' dtype.
@@ -107,7 +118,12 @@ def gauss_newton_trace(
     linearised: Any = vjp(outputs, shifts, has_aux=True)
     value, pullback, squares = linearised
     basis = torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)
-    (deltas,) = vmap(pullback)(basis.unsqueeze(1).expand(-1, count, -1))
+    columns = basis.unsqueeze(1).expand(-1, count, -1)
+    if crossed:
+        likely = value.softmax(-1)
+        roots = likely.sqrt()
+        columns = columns * roots - roots.mT.unsqueeze(-1) * likely
+    (deltas,) = vmap(pullback)(columns)
     terms = [square @ (d * d).sum(2).sum(0) for square, d in zip(squares, deltas, strict=True)]
     return torch.stack(terms).sum() / count
 
@@ -171,7 +187,12 @@ def gauss_newton_trace_estimate(
 
 
 def gauss_newton_top_eigenvalue(
-    network: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor, *, seed: int = 0
+    network: nn.Module,
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    *,
+    seed: int = 0,
+    crossed: bool = False,
 ) -> float:
     """The largest eigenvalue of G, by Lanczos on products with G (one forward and one backward pass each).
 
@@ -182,6 +203,7 @@ def gauss_newton_top_eigenvalue(
         parameters: the named parameters at which it is taken.
         inputs: shape (n, components).
         seed: of the vector that Lanczos starts from.
+        crossed: whether the loss is the cross-entropy.
 
     Returns:
         The eigenvalue, to a relative accuracy of 1e-6.
@@ -202,10 +224,12 @@ def gauss_newton_top_eigenvalue(
         raise ValueError("parameters: must be named as those of the network, and all of them")
     values = {name: p.detach().requires_grad_() for name, p in parameters.items()}
     leaves = tuple(values.values())
-    # The squared loss for the network's own outputs as targets has the Hessian G at this point.
+    # The loss for the network's own outputs, or their softmax, as targets has the Hessian G at this point.
     value = functional_call(network, values, (inputs,))
-    residual = value - value.detach()
-    loss = 0.5 * (residual * residual).sum() / count
+    if crossed:
+        loss = -(value.softmax(-1).detach() * value.log_softmax(-1)).sum() / count
+    else:
+        loss = 0.5 * (value - value.detach()).square().sum() / count
     gradient = _flat(torch.autograd.grad(loss, leaves, create_graph=True))
 
     def product(vector: NDArray[Any]) -> NDArray[Any]:

@@ -103,6 +103,25 @@ def test_trace_and_top_eigenvalue_agree_with_curvlinops() -> None:
     assert not weights.requires_grad
 
 
+@pytest.mark.parametrize("layers", [1, 2, 6])
+def test_the_cross_entropy_has_its_own_hessian_where_the_softmax_is_the_target(layers: int) -> None:
+    network, weights, inputs, _ = example(layers=layers)
+
+    def outputs(w: Tensor) -> Tensor:
+        value: Tensor = functional_call(network, unflatten(network, w), (inputs,))
+        return value
+
+    targets = outputs(weights).softmax(-1)
+    H = jacrev(jacrev(lambda w: -(targets * outputs(w).log_softmax(-1)).sum() / len(inputs)))(
+        weights
+    )
+    parameters = unflatten(network, weights)
+    trace = gauss_newton_trace(network, parameters, inputs, crossed=True)
+    torch.testing.assert_close(trace, H.trace(), rtol=1e-9, atol=0)
+    top = gauss_newton_top_eigenvalue(network, parameters, inputs, crossed=True)
+    assert top == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-5)
+
+
 def test_trace_is_differentiable_in_the_parameters() -> None:
     network, weights, inputs, _ = example()
 

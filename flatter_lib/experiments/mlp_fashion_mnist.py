@@ -21,6 +21,9 @@ without label noise. Width, images, steps and noise are our own choices.
 256: momenta on one grid, whatever the step size. Its cells share their draws: run j of each has the same minibatches
 and the same noise.
 
+`crossed` asks the same of the cross-entropy, at two step sizes. A label then is flipped anew at every step with some
+probability, and phase 1 fits the mean of what is shown with the softmax: there the noise has the covariance H/B.
+
 The ``paper`` profile is the same for 60,000 images of 28 x 28 pixels and a width of 512, with minibatches of 960 in
 place of all images, 16 starts, and a phase 1 ten times as long. Expected: 4 hours on one H100, an estimate from 1.8e17
 operations at 1.5e13 a second (a fifth of its peak in single precision), of which 40 % are looks at Tr H and accuracy
@@ -128,6 +131,13 @@ SIZE_STEPS = {0.08: 620, 0.04: 920, 0.02: 1360, 0.01: 2000, 0.005: 2960}
 SIZE_NOISES = {0.25: 1000, 1.0: 400}
 #: Plain SGD at the largest step size under the strongest noises, and its steps.
 SIZE_PLAIN = {0.5: 7000, 1.0: 2500}
+#: With the cross-entropy: the probability of a flip; momenta; starts; step sizes, the largest with eta h below 1, with
+#: about six times the steps of the fastest in a pilot; how many times larger steps are in phase 1 and at rest than with
+#: the squared loss, of larger curvature.
+CROSSED_FLIPS, CROSSED_STARTS = 0.5, 8
+CROSSED_MEMORIES = powers(0.0113, 0.29, per_octave=1.5)
+CROSSED_STEPS = {0.2: 1200, 0.025: 3200}
+CROSSED_FASTER = 2.0
 #: So many make looks costly.
 MANY_TEST_IMAGES = 4000
 #: At rest: heavy ball without noise, on all images.
@@ -157,6 +167,7 @@ class Configuration:
         starts: networks, each with a run.
         batch: images a step, drawn with replacement; None for all of them, once each.
         kind: of label noise, ``additive`` or ``flip``.
+        loss: ``squared``, or ``cross entropy``, which takes flips alone.
         phase: ``noise`` starts on the floor; ``all`` starts from the initial weights.
         optimizer: ``heavy ball`` or ``adamw``.
         looks: how often runs are looked at.
@@ -181,6 +192,7 @@ class Configuration:
     starts: int = STARTS
     batch: int | None = None
     kind: Literal["additive", "flip"] = "additive"
+    loss: Literal["squared", "cross entropy"] = "squared"
     phase: Literal["noise", "all"] = "noise"
     optimizer: Literal["heavy ball", "adamw"] = "heavy ball"
     looks: int = 32
@@ -201,6 +213,9 @@ class Configuration:
         checks.fields(self, steps=0, seed=0, starts=1, looks=0, images=1, test_images=1, pool=1)
         checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
+        checks.fields(self, loss=("squared", "cross entropy"))
+        if self.loss != "squared" and self.kind != "flip":
+            raise ValueError(f"kind: must be flip for the {self.loss}, got {self.kind}")
 
     @property
     def costly(self) -> bool:
@@ -252,6 +267,14 @@ def protocol() -> list[Configuration]:
     seeds = range(11 * 10**6, 12 * 10**6, 1000)
     made = [scan.rung(AT_SIZE, seed) for scan, seed in zip(scans, seeds, strict=False)]
     return [c for rung in made for c in _shared(rung, **SIZE)]
+
+
+def crossed() -> list[Configuration]:
+    """A scan of momenta with the cross-entropy at two step sizes, on one grid."""
+    options = {**SIZE, "starts": CROSSED_STARTS, "kind": "flip", "loss": "cross entropy"}
+    scans = [Scan(lr, CROSSED_FLIPS, CROSSED_MEMORIES, n) for lr, n in CROSSED_STEPS.items()]
+    made = [scan.rung(AT_SIZE, 12 * 10**6 + 1000 * i) for i, scan in enumerate(scans)]
+    return [c for rung in made for c in _shared(rung, **options)]
 
 
 def equal_steps(lr: float) -> list[Configuration]:
@@ -417,12 +440,13 @@ def _small(i: int, c: Configuration) -> Configuration:
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": [
         *(_small(i, c) for rung in (small(), flips(), fresh(0.0)[-1]) for i, c in enumerate(rung)),
-        *(replace(_small(0, c), seed=c.seed, batch=16) for c in protocol()[:2]),
+        *(replace(_small(0, c), seed=c.seed, batch=16) for c in (*protocol()[:2], *crossed()[:2])),
     ],
     "laptop": [
         *(c for rung in _profile() for c in rung),
         *(c for s in larger() for c in s),
         *protocol(),
+        *crossed(),
     ],
     "paper": [_at_full_size(i, c) for rung in _profile() for i, c in enumerate(rung)],
 }
@@ -449,6 +473,8 @@ class Starts(NamedTuple):
     Attributes:
         network: the architecture.
         inputs: images.
+        targets: means of the labels that are shown, which phase 1 fits: one-hot but for the cross-entropy.
+        loss: of `Ensemble`.
         initial: weights before phase 1, (starts, P).
         floor: weights after it.
         data: name, source and digest of the data set.
@@ -456,6 +482,8 @@ class Starts(NamedTuple):
 
     network: MLP
     inputs: Inputs
+    targets: Tensor
+    loss: Literal["cross entropy"] | None
     initial: Tensor
     floor: Tensor
     data: Mapping[str, str]
@@ -463,16 +491,16 @@ class Starts(NamedTuple):
     def judged(self, weights: Tensor, images: int, quantity: Quantity) -> Floats:
         """Of runs, (R,); ``trace`` (Tr H) and ``loss`` over the first training images, ``accuracy`` on test images."""
         from flatter_lib.curvature import gauss_newton_trace
-        from flatter_lib.vision.objective import accuracy, evaluate, squared_loss
+        from flatter_lib.vision.objective import accuracy, cross_entropy, evaluate, squared_loss
 
-        net, data = self.network, self.inputs
-        x, y = data.x[:images], data.targets[:images]
+        net, data, crossed = self.network, self.inputs, self.loss is not None
+        x, y = data.x[:images], self.targets[:images]
 
         def measured(p: Mapping[str, Tensor]) -> Tensor:
             if quantity == "trace":
-                return gauss_newton_trace(net, p, x)
+                return gauss_newton_trace(net, p, x, crossed=crossed)
             if quantity == "loss":
-                return squared_loss(net, p, x, y)
+                return (cross_entropy if crossed else squared_loss)(net, p, x, y)
             return accuracy(net, p, data.x_test, data.labels_test)
 
         return evaluate(net, weights, measured)
@@ -480,7 +508,10 @@ class Starts(NamedTuple):
 
 def starts_of(configuration: Configuration) -> Starts:
     """Networks before and after phase 1: that number j depends on j, and not on how many there are."""
-    return _starts(replace(configuration, **_NEUTRAL))
+    c, neutral = configuration, dict(_NEUTRAL)
+    if c.loss != "squared":  # phase 1 fits what is shown
+        neutral |= {"kind": c.kind, "noise": c.noise}
+    return _starts(replace(c, **neutral))
 
 
 #: What phase 1 does not depend on.
@@ -506,6 +537,10 @@ def _starts(c: Configuration) -> Starts:
     from flatter_lib.vision.networks import MLP, flatten
 
     inputs, about = images_of(c, flat=True)
+    targets, loss, faster = inputs.targets, None, 1.0
+    if c.loss == "cross entropy":
+        wrong = c.noise / (targets.shape[1] - 1)
+        targets, loss, faster = targets * (1 - c.noise - wrong) + wrong, c.loss, CROSSED_FASTER
     networks = [
         MLP(
             inputs.x.shape[1],
@@ -520,15 +555,16 @@ def _starts(c: Configuration) -> Starts:
         networks[0],
         initial,
         inputs.x,
-        inputs.targets,
+        targets,
         lr=0.0,
         batch=c.descent_batch,
         generators=[torch.Generator().manual_seed(100 + j) for j in range(c.starts)],
+        loss=loss,
     )
     for lr, momentum, steps in STAGES:
-        descent.retune(lr, momentum)
+        descent.retune(faster * lr, momentum)
         descent.run(max(1, round(steps * c.descent)))
-    return Starts(networks[0], inputs, initial, descent.weights, about)
+    return Starts(networks[0], inputs, targets, loss, initial, descent.weights, about)
 
 
 def batch(configuration: Configuration) -> Hashable:
@@ -573,6 +609,7 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         noise=c.kind,
         batch=c.batch,
         generators=[torch.Generator().manual_seed(seed) for seed in seeds[::shared]],
+        loss=starts.loss,
         shared=shared,
     )
     first = {name: starts.judged(origin, c.trace_images, name) for name in QUANTITIES}
@@ -593,9 +630,8 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         snapshot[rows] = training.weights[rows]
         arrived |= new
     x = starts.inputs.x[: c.trace_images]
-    top = [
-        gauss_newton_top_eigenvalue(starts.network, unflatten(starts.network, w), x) for w in origin
-    ]
+    net, crossed = starts.network, starts.loss is not None
+    top = [gauss_newton_top_eigenvalue(net, unflatten(net, w), x, crossed=crossed) for w in origin]
     common = {
         "data": starts.data,
         "start": {n: short(v) for n, v in first.items()} | {"top": short(top)},
@@ -649,8 +685,9 @@ def _at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
         starts.network,
         weights[sound],
         starts.inputs.x,
-        starts.inputs.targets,
-        lr=REST_LR,
+        starts.targets,
+        lr=REST_LR * (1.0 if starts.loss is None else CROSSED_FASTER),
+        loss=starts.loss,
         momentum=REST_MOMENTUM,
         batch=c.descent_batch,
         generators=[torch.Generator().manual_seed(j) for j in range(int(sound.sum()))],

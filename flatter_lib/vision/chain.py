@@ -7,6 +7,9 @@ loss :math:`\frac{1}{2B} \sum_i |f_i - y_i|^2` of B inputs,
 .. math:: \delta_L = \frac{f - y}{B}, \qquad \delta_{l-1} = (\delta_l W_l) \odot (1 - a_{l-1}^2), \qquad
     \nabla_{W_l} = \delta_l^\top a_{l-1}, \qquad \nabla_{b_l} = \sum_i \delta_{l,i}.
 
+With the cross-entropy :math:`-\frac1B \sum_{i,k} y_{ik} \log \pi_{ik}` of the softmax :math:`\pi` of f, and targets
+that sum to 1, :math:`\delta_L = (\pi - y)/B`, and all below it is the same.
+
 `torch.func` computes the same of any network, in more time: it makes memory for every layer anew in every step.
 """
 
@@ -32,6 +35,7 @@ class Chain:
         batch: B, inputs of each run in a call.
         like: a tensor of the weights' dtype and device.
         shared: so many runs in a row, from the first on, are given the same inputs; R is a multiple of it.
+        crossed: whether the loss is the cross-entropy; then targets must sum to 1.
 
     Examples:
         >>> network = MLP(2, 3, 1, 2, generator=torch.Generator().manual_seed(0))
@@ -43,7 +47,14 @@ class Chain:
     """
 
     def __init__(
-        self, network: nn.Module, runs: int, batch: int, like: Tensor, *, shared: int = 1
+        self,
+        network: nn.Module,
+        runs: int,
+        batch: int,
+        like: Tensor,
+        *,
+        shared: int = 1,
+        crossed: bool = False,
     ) -> None:
         weights = [p.shape for name, p in network.named_parameters() if name.endswith("weight")]
         sizes = [size for after, before in weights for size in (after * before, after)]
@@ -55,8 +66,8 @@ class Chain:
         self._signals, self._deltas = (
             [like.new_empty(runs, after, batch) for after, _ in weights] for _ in range(2)
         )
-        self._squares, self._loss = torch.empty_like(self._signals[-1]), like.new_empty(runs)
-        self._groups = runs // shared
+        self._terms, self._loss = torch.empty_like(self._signals[-1]), like.new_empty(runs)
+        self._groups, self._crossed = runs // shared, crossed
         self._above = like.new_empty(self._shapes[0] if shared > 1 else 0)
 
     def __call__(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,9 +90,15 @@ class Chain:
             torch.baddbmm(bias.reshape(*f.shape[:2], 1), matrix, a, out=f)
             if f is not leaving[-1]:
                 f.tanh_()
-        delta = torch.sub(self._signals[-1], targets.mT, out=self._deltas[-1])
-        torch.mul(delta, delta, out=self._squares)
-        torch.sum(self._squares, (1, 2), out=self._loss).mul_(0.5 / x.shape[1])
+        outputs, y, terms, delta = self._signals[-1], targets.mT, self._terms, self._deltas[-1]
+        if self._crossed:
+            logs = torch.log_softmax(outputs, 1)
+            torch.mul(logs, y, out=terms).mul_(-2.0)
+            torch.sub(logs.exp_(), y, out=delta)
+        else:
+            torch.sub(outputs, y, out=delta)
+            torch.mul(delta, delta, out=terms)
+        torch.sum(terms, (1, 2), out=self._loss).mul_(0.5 / x.shape[1])
         delta.mul_(1 / x.shape[1])
         for l in reversed(range(len(W))):
             delta, a, product = self._deltas[l], entering[l], self._products[l]

@@ -10,6 +10,10 @@ with the gradient taken on a minibatch of B images whose targets carry fresh lab
 targets and B images are drawn with replacement, that noise has mean zero and the covariance
 :math:`(\varepsilon^2/B) H` exactly: the a of `flatter_lib.heavy_ball.drift_prefactor` is :math:`1/B`.
 
+With the cross-entropy and labels that are flipped anew at every step, the expected loss is that of the labels' mean y.
+Where the softmax is y, the gradient's noise has mean zero and the covariance :math:`H/B`, whatever the probability of a
+flip: a label's covariance :math:`\operatorname{diag}(y) - y y^\top` is the curvature of the loss in the outputs.
+
 `AdamWEnsemble` is the same with another update.
 """
 
@@ -28,7 +32,7 @@ from flatter_lib.vision.chain import Chain, is_chain
 from flatter_lib.vision.checks import alike, pairs, seeded
 from flatter_lib.vision.label_noise import KINDS, LabelNoise
 from flatter_lib.vision.networks import unflatten
-from flatter_lib.vision.objective import Loss, squared_loss
+from flatter_lib.vision.objective import Loss, cross_entropy, squared_loss
 
 
 class Ensemble:
@@ -59,8 +63,10 @@ class Ensemble:
         batch: images drawn with replacement at every step by each run; None for all of them, once each.
         generators: one a run, or one for each ``shared`` runs, on the CPU, so that a run sees the same noise on every
             device; may be left out where nothing is drawn.
-        noise: ``additive``, or ``flip``: centred flips of one-hot targets (`flatter_lib.vision.label_noise`).
-        loss: of named parameters, inputs and targets; the squared loss if left out.
+        noise: ``additive``, or ``flip``: flips of one-hot targets (`flatter_lib.vision.label_noise`), which are centred
+            but for the cross-entropy.
+        loss: of named parameters, inputs and targets; the squared loss if left out. ``cross entropy`` stands for
+            `flatter_lib.vision.objective.cross_entropy`; then targets are probabilities, and noise flips them.
         limit: a loss above it counts as divergence.
         shared: so many runs in a row, from the first on, see the same minibatches and the same noise, each times its
             own strength; flips have one probability for all of them.
@@ -94,7 +100,7 @@ class Ensemble:
         batch: int | None = None,
         generators: Sequence[torch.Generator] = (),
         noise: Literal["additive", "flip"] = "additive",
-        loss: Loss | None = None,
+        loss: Loss | Literal["cross entropy"] | None = None,
         limit: float = 1e6,
         shared: int = 1,
     ) -> None:
@@ -103,8 +109,13 @@ class Ensemble:
             raise ValueError(f"weights: must have shape (runs, {P}), got {tuple(weights.shape)}")
         pairs(inputs, targets)
         checks.one_of("noise", noise, KINDS)
-        objective: Loss = partial(squared_loss, network) if loss is None else loss
-        what = "None for squared_loss, or a function of parameters, inputs and targets"
+        crossed = loss == "cross entropy"
+        if crossed and not bool(((targets.sum(-1) - 1).abs() < 1e-5).all()):
+            raise ValueError("targets: must sum to 1 in each row for the cross entropy")
+        known = loss is None or crossed
+        usual: Loss = partial(cross_entropy if crossed else squared_loss, network)
+        objective: Any = usual if known else loss
+        what = "None for squared_loss, 'cross entropy', or a function of parameters, inputs and targets"
         checks.function("loss", objective, what)
         self.weights = weights.detach().clone()
         self.velocity = torch.zeros_like(self.weights)
@@ -121,7 +132,11 @@ class Ensemble:
         sets = [strengths[i : i + shared] for i in range(0, len(strengths), shared)]
         if noise == "flip" and any(len({*each}) > 1 for each in sets):
             raise ValueError("label_noise: must be one for all runs that share their flips")
-        self._flips = [LabelNoise("flip", each[0]) for each in sets] if noise == "flip" else []
+        if crossed and noise == "additive" and any(strengths):
+            raise ValueError("noise: must be flip for the cross entropy, got additive")
+        self._flips = [
+            LabelNoise("flip", each[0], centred=not crossed) for each in sets if noise == "flip"
+        ]
         for flip in self._flips:
             flip.suits(targets)
         self._batch = None if batch is None else checks.count("batch", batch)
@@ -146,15 +161,18 @@ class Ensemble:
         drawn = (groups, shared, size, targets.shape[1]) if self._noisy else (0,)
         self._targets_noisy = targets.new_empty(drawn)
         self._gradient: Callable[..., tuple[Tensor, Tensor]]
-        if loss is None and is_chain(network) and inputs.ndim == 2:
+        if known and is_chain(network) and inputs.ndim == 2:
             *_, bias = network.parameters()
             alike("targets", targets, bias.expand(len(targets), -1))
             alone = len(weights) if batch is None else shared
-            self._gradient = Chain(network, len(weights), size, self.weights, shared=alone)
+            self._gradient = Chain(
+                network, len(weights), size, self.weights, shared=alone, crossed=crossed
+            )
         else:
 
             def loss_of(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-                return objective(unflatten(network, w), x, y)
+                value: Tensor = objective(unflatten(network, w), x, y)
+                return value
 
             axes = (0, None if batch is None else 0, 0 if drawing else None)
             each_own = vmap(grad_and_value(loss_of), in_dims=axes)

@@ -1,4 +1,4 @@
-"""What a network is judged by: the squared loss, the accuracy, and any quantity of many runs at once."""
+"""What a network is judged by: squared loss, cross-entropy, accuracy, and any quantity of many runs at once."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ def squared_loss(
     """
     outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
     return half_squared_error(outputs, targets)
+
+
+def cross_entropy(
+    network: nn.Module, parameters: Parameters, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    r"""The cross-entropy, averaged over the inputs: :math:`-\frac1n \sum_{i,k} y_{ik} \log \pi_{ik}`.
+
+    Args:
+        network: maps (n, components) to (n, outputs), whose softmax is :math:`\pi`.
+        parameters: its named parameters.
+        inputs: shape (n, components).
+        targets: probabilities of the classes, shape (n, outputs).
+
+    Returns:
+        A scalar; at its least it is the entropy of the targets.
+
+    Raises:
+        ValueError: if the targets have another shape than the outputs.
+
+    Examples:
+        >>> network, x = nn.Linear(1, 4), torch.zeros(3, 1)
+        >>> at = {"weight": torch.zeros(4, 1), "bias": torch.zeros(4)}
+        >>> round(cross_entropy(network, at, x, torch.full((3, 4), 0.25)).exp().item(), 4)
+        4.0
+    """
+    outputs: Tensor = functional_call(network, dict(parameters), (inputs,))
+    alike("targets", targets, outputs)
+    return -(targets * outputs.log_softmax(-1)).sum() / len(outputs)
 
 
 def accuracy(network: nn.Module, parameters: Parameters, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("mlp_fashion_mnist", {"optimizer": "adam"}),
     ("mlp_fashion_mnist", {"kind": "flips"}),
     ("mlp_fashion_mnist", {"phase": "floor"}),
+    ("mlp_fashion_mnist", {"loss": "cubed"}),
+    ("mlp_fashion_mnist", {"kind": "additive", "loss": "cross entropy"}),
     ("mlp_fashion_mnist", {"memory": 1.5}),
     ("batch_sharpness", {"momentum": 1.0}),
     ("batch_sharpness", {"batch": 0}),

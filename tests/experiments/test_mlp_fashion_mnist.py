@@ -53,18 +53,33 @@ def half_squares(network, x, y):
     return 0.5 * (network(x) - y).square().sum() / len(x)
 
 
+def objective(starts, network, x, y):
+    """The loss: of squares, or torch's own cross-entropy, which takes probabilities too."""
+    if starts.loss is None:
+        return half_squares(network, x, y)
+    return torch.nn.functional.cross_entropy(network(x), y)
+
+
 def judged(starts, weights, images=30):
     """Tr H, loss and accuracy by the definition, with a Jacobian."""
-    x, y = starts.inputs.x[:images], starts.inputs.targets[:images]
+    x, y = starts.inputs.x[:images], starts.targets[:images]
 
     def outputs(w, inputs):
         return functional_call(starts.network, unflatten(starts.network, w), (inputs,))
 
+    def network(x):
+        return outputs(weights, x)
+
     J = jacrev(lambda w: outputs(w, x))(weights)
+    trace = float(J.square().sum())
+    if starts.loss is not None:
+        likely = network(x).softmax(-1)
+        A = torch.diag_embed(likely) - likely.unsqueeze(-1) * likely.unsqueeze(-2)
+        trace = float(torch.einsum("ikp,ikl,ilp->", J, A, J))
     right = outputs(weights, starts.inputs.x_test).argmax(-1) == starts.inputs.labels_test
     return {
-        "trace": float(J.square().sum()) / images,
-        "loss": float((outputs(weights, x) - y).square().sum()) / (2 * images),
+        "trace": trace / images,
+        "loss": float(objective(starts, network, x, y)),
         "accuracy": float(right.double().mean()),
     }
 
@@ -91,9 +106,9 @@ def path_of(c, j):
         rows = torch.arange(len(x))
         if c.batch is not None:
             rows = torch.randint(len(x), (c.batch,), generator=generator)
-        noisy = LabelNoise(c.kind, c.noise)(y[rows], generator)
+        noisy = LabelNoise(c.kind, c.noise, centred=c.loss == "squared")(y[rows], generator)
         optimizer.zero_grad()
-        half_squares(network, x[rows], noisy).backward()
+        objective(starts, network, x[rows], noisy).backward()
         optimizer.step()
         path.append(flatten(network))
     return torch.stack(path)
@@ -101,10 +116,11 @@ def path_of(c, j):
 
 def rested(starts, weights):
     network = loaded(weights)
-    optimizer = torch.optim.SGD(network.parameters(), lr=REST_LR, momentum=REST_MOMENTUM)
+    lr = REST_LR * (1 if starts.loss is None else experiment.CROSSED_FASTER)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=REST_MOMENTUM)
     for _ in range(REST_STEPS):
         optimizer.zero_grad()
-        half_squares(network, starts.inputs.x, starts.inputs.targets).backward()
+        objective(starts, network, starts.inputs.x, starts.targets).backward()
         optimizer.step()
     return judged(starts, flatten(network))
 
@@ -117,6 +133,7 @@ def rested(starts, weights):
         {"phase": "all", "optimizer": "adamw", "lr": 0.01},
         {"noise": 0.0, "batch": 8},
         {"batch": 8, "seed": 9},  # that of the other cell: they share their draws
+        {"kind": "flip", "noise": 0.5, "loss": "cross entropy", "batch": 8, "lr": 0.02},
     ],
 )
 def test_a_record_holds_what_torchs_own_loop_does(changes, monkeypatch):
@@ -180,6 +197,26 @@ def test_phase_1_is_torchs_own_descent_and_does_not_depend_on_the_company():
     torch.testing.assert_close(starts.floor[1], flatten(network), rtol=0, atol=1e-9)
     single = starts_of(replace(SMALL, starts=1, lr=2.0, batch=3))
     torch.testing.assert_close(single.floor[0], starts.floor[0], rtol=0, atol=1e-12)
+
+
+def test_with_the_cross_entropy_phase_1_fits_the_mean_of_the_flipped_labels():
+    c = replace(SMALL, kind="flip", noise=0.3, loss="cross entropy")
+    starts, generator = starts_of(c), torch.Generator().manual_seed(0)
+    y = starts.inputs.targets
+    shown = torch.stack([LabelNoise("flip", 0.3, centred=False)(y, generator) for _ in range(4000)])
+    torch.testing.assert_close(shown.mean(0), starts.targets, rtol=0, atol=0.04)
+    network = loaded(starts.initial[1])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for lr, momentum, steps in STAGES:
+        faster = experiment.CROSSED_FASTER * lr
+        optimizer.param_groups[0].update(lr=faster, momentum=momentum)
+        for _ in range(round(steps * c.descent)):
+            optimizer.zero_grad()
+            objective(starts, network, starts.inputs.x, starts.targets).backward()
+            optimizer.step()
+    torch.testing.assert_close(starts.floor[1], flatten(network), rtol=0, atol=1e-8)
+    other = starts_of(replace(c, noise=0.2))
+    assert not torch.equal(other.floor[1], starts.floor[1])
 
 
 def test_costly_looks_leave_out_accuracy_and_rest_on_the_way(monkeypatch):

@@ -14,7 +14,7 @@ from flatter_lib.vision.chain import Chain, is_chain
 from flatter_lib.vision.ensemble import AdamWEnsemble, Ensemble
 from flatter_lib.vision.label_noise import LabelNoise
 from flatter_lib.vision.networks import MLP, flatten, unflatten
-from flatter_lib.vision.objective import accuracy, evaluate, squared_loss
+from flatter_lib.vision.objective import accuracy, cross_entropy, evaluate, squared_loss
 
 from ..refusals import refuses
 from ..seeding import seeded
@@ -57,18 +57,21 @@ def ensemble(
 
 
 @pytest.mark.parametrize("batch", [None, 7])
-@pytest.mark.parametrize("kind", ["additive", "flip", "adamw"])
+@pytest.mark.parametrize("kind", ["additive", "flip", "cross entropy", "adamw"])
 def test_every_run_is_that_of_torch_with_the_same_noise(kind: str, batch: int | None) -> None:
     inputs, targets = data()
     noises = [0.4 * noise for _, _, noise in SETTINGS]
-    law: Any = "flip" if kind == "flip" else "additive"
+    crossed = kind == "cross entropy"
+    law: Any = "flip" if kind == "flip" or crossed else "additive"
     options: dict[str, Any] = {"noise": law, "label_noise": noises}
+    options |= {"loss": kind} if crossed else {}
     if kind == "adamw":
         options |= {"kind": AdamWEnsemble, "beta2": 0.98, "weight_decay": 0.1}
     runs = ensemble([0, 1, 2, 3], batch, **options)
     runs.run(30)
     for i, (lr, momentum, _) in enumerate(SETTINGS):
-        network, generator, noisy = networks(4)[i], seeded(100 + i), LabelNoise(law, noises[i])
+        network, generator = networks(4)[i], seeded(100 + i)
+        noisy = LabelNoise(law, noises[i], centred=not crossed)
         optimizer: torch.optim.Optimizer
         if kind == "adamw":
             betas = (momentum, 0.98)
@@ -82,7 +85,10 @@ def test_every_run_is_that_of_torch_with_the_same_noise(kind: str, batch: int | 
                 rows = torch.randint(IMAGES, (batch,), generator=generator)
             y = noisy(targets[rows], generator)
             optimizer.zero_grad()
-            (0.5 * (network(inputs[rows]) - y).square().sum(-1)).mean().backward()
+            if crossed:
+                nn.functional.cross_entropy(network(inputs[rows]), y.argmax(-1)).backward()
+            else:
+                (0.5 * (network(inputs[rows]) - y).square().sum(-1)).mean().backward()
             optimizer.step()
             visited.append(flatten(network))
         torch.testing.assert_close(runs.weights[i], visited[-1], rtol=0, atol=1e-8)
@@ -247,6 +253,38 @@ def test_label_noise_has_the_covariance_of_the_curvature(batch: int | None) -> N
     assert (gradients.mean(0) / scale).abs().max() < 5 / draws**0.5
 
 
+def test_flipped_labels_have_the_covariance_of_the_cross_entropys_curvature() -> None:
+    """Where the softmax is the mean label, the gradient noise is H/B whatever the probability of a flip."""
+    draws, probability, count = 6_000, 0.3, 4
+    labels = torch.eye(OUTPUTS, dtype=torch.float64)[[0, 1, 2, 1]]
+    network = MLP(count, 1, OUTPUTS, 1, generator=seeded())
+    inputs, wrong = torch.eye(count, dtype=torch.float64), probability / (OUTPUTS - 1)
+    mean = labels * (1 - probability - wrong) + wrong
+    weights = torch.cat([mean.log().T.flatten(), torch.zeros(OUTPUTS, dtype=torch.float64)])
+
+    def loss(w: Tensor) -> Tensor:
+        return cross_entropy(network, unflatten(network, w), inputs, mean)
+
+    runs = Ensemble(
+        network,
+        weights.expand(draws, -1),
+        inputs,
+        labels,
+        lr=1.0,
+        label_noise=probability,
+        noise="flip",
+        loss="cross entropy",
+        generators=[seeded(seed) for seed in range(draws)],
+    )
+    runs.run(1)
+    gradients = weights - runs.weights
+    expected = jacrev(jacrev(loss))(weights) / count
+    torch.testing.assert_close(
+        gradients.T @ gradients / draws, expected, rtol=0, atol=5 * 0.25 / draws**0.5 / count
+    )
+    assert gradients.mean(0).abs().max() < 5 * expected.diagonal().max().sqrt() / draws**0.5
+
+
 def test_a_loss_of_ones_own_is_what_is_descended() -> None:
     network, (inputs, targets) = networks(1)[0], data()
 
@@ -272,9 +310,10 @@ def test_a_run_on_a_gpu_sees_the_same_noise() -> None:
 
 
 @pytest.mark.parametrize(("batch", "shared"), [(None, 1), (None, 4), (7, 1), (7, 2), (7, 4)])
+@pytest.mark.parametrize("crossed", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 6])
 def test_the_gradient_that_is_written_out_is_that_of_autograd(
-    batch: int | None, shared: int, layers: int
+    batch: int | None, shared: int, layers: int, crossed: bool
 ) -> None:
     many = networks(4, layers)
     weights = torch.stack([flatten(network) for network in many])
@@ -282,11 +321,14 @@ def test_the_gradient_that_is_written_out_is_that_of_autograd(
     x, y = (t if batch is None else torch.stack([t[i : i + 7] for i in range(4)]) for t in data())
     if batch is not None:
         x = x[: 4 // shared]
-    gradient, loss = Chain(many[0], 4, batch or IMAGES, weights, shared=shared)(weights, x, y)
+    y = 0.6 * y + 0.4 / OUTPUTS  # no label, but what sums to 1 as one does
+    chain = Chain(many[0], 4, batch or IMAGES, weights, shared=shared, crossed=crossed)
+    gradient, loss = chain(weights, x, y)
     for i in range(4):
         leaf = weights[i].clone().requires_grad_()
         own = (x, y) if batch is None else (x[i // shared], y[i])
-        value = squared_loss(many[0], unflatten(many[0], leaf), *own)
+        objective = cross_entropy if crossed else squared_loss
+        value = objective(many[0], unflatten(many[0], leaf), *own)
         (expected,) = torch.autograd.grad(value, leaf)
         torch.testing.assert_close(gradient[i], expected, rtol=1e-10, atol=1e-14)
         torch.testing.assert_close(loss[i], value.detach(), rtol=1e-10, atol=0)
@@ -324,6 +366,8 @@ def test_bad_arguments() -> None:
     refuses(Ensemble, good | {"label_noise": [0.0, 0.1]}, generators=[seeded()] * 2)
     flips = good | {"noise": "flip", "label_noise": 0.1}
     refuses(Ensemble, flips, targets=0.5 * targets)
+    crossed = flips | {"loss": "cross entropy", "generators": [seeded(), seeded(1)]}
+    refuses(Ensemble, crossed, targets=0.5 * targets, noise="additive")
     with pytest.raises(ValueError, match=r"centred flips of 3 classes must be below 0.667"):
         Ensemble(**flips | {"label_noise": 0.7})
     with pytest.raises(ValueError, match=r"label_noise: must be one for all runs that share"):
