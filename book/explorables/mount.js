@@ -31,7 +31,7 @@ export function mount(root, name, drawing) {
   const picture = root.querySelector("svg");
   const controls = root.querySelector(".explorable-controls");
   const words = root.querySelector(".explorable-said");
-  const state = initial(name, drawing.sliders);
+  const state = { ...drawing.hidden, ...initial(name, drawing.sliders) };
   const inputs = new Map();
   let [asked, since] = [0, 0];
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
+import * as map from "../../book/explorables/map.math.js";
 import * as quadratic from "../../book/explorables/quadratic.math.js";
 import * as roots from "../../book/explorables/roots.math.js";
 import * as valley from "../../book/explorables/valley.math.js";
@@ -83,4 +84,19 @@ test("arrival is between the numbers of the grid, where the logarithms are strai
   assert.equal(quadratic.arrival([1, 2, 4], [9, 3, 2], 1), Infinity);
   assert.equal(quadratic.arrival([1, 2, 4], [1, 0.5, 0.2], 1), 1);
   close([quadratic.arrival([1, 2, 4], [16, 4, 1], 2)], [2 * Math.SQRT2], { to: 1e-12 }, "arrival");
+});
+
+test("what momentum is worth", () => {
+  for (const { setting, region, asTyped, tuned, momentum } of cases.map) {
+    const largestStep = setting.largestStep ?? Infinity;
+    const found = map.advise({ ...setting, largestStep });
+    const what = JSON.stringify(setting);
+    assert.equal(found.region, region, what);
+    close([found.asTyped, found.tuned, found.momentum], [asTyped, tuned, momentum], { to: 1e-9, relative: true }, what);
+    assert.deepEqual(map.elsewhere({ ...setting, largestStep }, setting.scaled, setting.momentum), found, what);
+  }
+  for (const kind of ["slope", "noise"]) {
+    const { delay, border, factor } = cases.law[kind];
+    assert.deepEqual([map.DELAY[kind], map.BORDER[kind], map.FACTOR[kind]], [delay, border ?? Infinity, factor]);
+  }
 });

@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from flatter_lib import advice
 from flatter_lib.heavy_ball.modes import characteristic_roots
 from flatter_lib.nqm import NoisyQuadratic, risk
 from flatter_lib.publish.extension.explorable import bundle
@@ -103,6 +104,37 @@ def quadratic_cases(generator: np.random.Generator) -> dict[str, Any]:
     return {"quadratic": found, "whole": exact, "grid": grid, "begun": begun}
 
 
+def map_cases(generator: np.random.Generator) -> dict[str, Any]:
+    found = []
+    for _ in range(400):
+        scaled, steps = 10 ** generator.uniform(-3, 0.6), 10 ** generator.uniform(1, 6)
+        momentum = generator.choice([0.0, 1 - 10 ** -generator.uniform(0, 3)])
+        most, kind = (
+            generator.choice([1.0, 2.0, np.inf]),
+            str(generator.choice(list(advice.POWERS))),
+        )
+        rest = generator.choice([0.0, generator.uniform(0, 0.9)])
+        given = advice.advise(
+            scaled, momentum, 1.0, steps, carried_by=kind, at_rest=rest, largest_step=most
+        )
+        setting = {"scaled": scaled, "momentum": momentum, "steps": steps, "carriedBy": kind}
+        setting |= {"atRest": rest, "largestStep": most if most < np.inf else None}
+        gains = {"asTyped": given.as_typed.value, "tuned": given.tuned.value}
+        found.append(
+            {"setting": setting, "region": given.region, "momentum": given.momentum} | gains
+        )
+    assert {case["region"] for case in found} == set(get_args(advice.Region))
+    law = {
+        kind: {
+            "delay": advice.BOOK.delay[kind],
+            "border": advice.BOOK.border[kind] if advice.BOOK.border[kind] < np.inf else None,
+            "factor": advice.BOOK.factor[kind],
+        }
+        for kind in advice.POWERS
+    }
+    return {"map": found, "law": law}
+
+
 def best_kappa() -> float:
     kappas = np.geomspace(0.1, 2.0, 15)
     times = reduced_times(
@@ -124,7 +156,7 @@ def best_kappa() -> float:
 def test_the_mathematics_is_the_librarys(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     cases = {"roots": root_cases(generator), "valley": valley_cases(generator)}
-    cases |= quadratic_cases(generator) | {"bestKappa": best_kappa()}
+    cases |= map_cases(generator) | quadratic_cases(generator) | {"bestKappa": best_kappa()}
     file = tmp_path / "cases.json"
     file.write_text(json.dumps(cases))
     node("--test", str(HERE / "models.test.mjs"), CASES=str(file))
