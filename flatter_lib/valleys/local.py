@@ -1,22 +1,20 @@
 r"""Local SGD: K workers make H steps each with noise of their own, then their weights are averaged, and so on.
 
-Near a manifold of minimisers the weights of a worker fluctuate across it, and where the curvature h changes along the
-manifold this fluctuation pushes. With gradient noise of covariance a times the Hessian in every worker, and
-:math:`\rho = 1 - \eta h`, the mean square of a worker's displacement along a mode, over the steps of a round, is
+Near a manifold of minimisers weights fluctuate across it, and where curvature changes along the manifold that pushes.
+With gradient noise of covariance a times the Hessian in every worker, and :math:`\rho = 1 - \eta h`, the mean square of
+a worker's displacement along a mode of curvature h, over the steps of a round, is
 
 .. math:: \frac{\eta a}{K (2 - \eta h)} \bigl(1 + (K - 1)\, \psi_d\bigr), \qquad
     \psi_d = 1 - \frac{1 - \rho^{2H}}{H (1 - \rho^2)}.
 
-With H = 1 this is SGD whose batch is that of all workers together: the drift along the manifold is faster by the
-factor :math:`1 + (K-1)\psi_d`. For small steps :math:`\psi_d` is :math:`\psi(2 \eta H h)` with
-:math:`\psi(x) = (e^{-x} - 1 + x)/x` (after Gu, Lyu, Huang & Arora 2023, arXiv:2303.01215; derived in the chapter on
-Local SGD).
+With H = 1 this is SGD whose batch is that of all workers together: the drift is faster by :math:`1 + (K-1)\psi_d`. For
+small steps :math:`\psi_d` is :math:`\psi(x) = (e^{-x} - 1 + x)/x` with :math:`x = 2 \eta H h` (after Gu, Lyu, Huang &
+Arora 2023, arXiv:2303.01215; derived in the chapter on Local SGD).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ def share(curvature: ArrayLike, lr: float, period: int) -> Floats:
         period: H, steps of a round.
 
     Returns:
-        Between 0, for H = 1 and for small steps, and 1, of the curvature's shape.
+        From 0, for H = 1, to 1, of the curvature's shape.
 
     Raises:
         ValueError: for an argument out of its range.
@@ -59,33 +57,12 @@ def share(curvature: ArrayLike, lr: float, period: int) -> Floats:
     return 1 - kept
 
 
-def limit(x: ArrayLike) -> Floats:
-    r""":math:`\psi(x) = (e^{-x} - 1 + x)/x`, which `share` becomes for small :math:`\eta h` and :math:`x = 2\eta H h`.
-
-    Args:
-        x: positive; any shape.
-
-    Returns:
-        Of its shape.
-
-    Raises:
-        ValueError: if one is not positive.
-
-    Examples:
-        >>> limit([0.02, 2.0, 200.0]).round(4)
-        array([0.0099, 0.5677, 0.995 ])
-    """
-    t = checks.numbers("x", x, "(0, inf)")
-    psi: Floats = 1 + np.expm1(-t) / t
-    return psi
-
-
 def label_noise(strength: float, *, lr: float, workers: int, period: int) -> Noise:
-    r"""The noise under which plain SGD drifts as Local SGD does under label noise, for `flatter_lib.valleys.slow`.
+    r"""The noise under which the slow equation drifts as Local SGD does under label noise.
 
     .. math:: \Sigma = \frac{\varepsilon^2}{nK} \sum_i \frac{1 + (K-1)\psi_d(h_i)}{1 - \eta h_i/2}\, h_i\, u_i u_i^\top,
 
-    in the eigenbasis of :math:`H = J^\top J/n`. It does not move along the manifold.
+    in the eigenbasis of :math:`J^\top J/n`; see `flatter_lib.valleys.slow`.
 
     Args:
         strength: :math:`\varepsilon`, of every target of every worker.
@@ -107,8 +84,9 @@ def label_noise(strength: float, *, lr: float, workers: int, period: int) -> Noi
         U, s, V = torch.linalg.svd(J, full_matrices=False)
         h = (s**2 / J.shape[-2]).numpy()
         gain = (1 + (K - 1) * share(h, step, H)) / (1 - step * h / 2) / K
-        root = torch.from_numpy(np.sqrt(gain)).to(J)
-        return (V.mT * (eps / J.shape[-2] * s * root).unsqueeze(-2)) @ U.mT
+        size = eps / J.shape[-2] * s * torch.from_numpy(np.sqrt(gain)).to(J)
+        found: Tensor = (V.mT * size.unsqueeze(-2)) @ U.mT
+        return found
 
     return factor
 
@@ -123,9 +101,6 @@ def rounds(
     generator: np.random.Generator,
 ) -> Iterator[Floats]:
     r"""Run Local SGD round by round, without end.
-
-    .. math:: w^{(k)} \leftarrow w^{(k)} - \eta\, g(w^{(k)}) \quad H \text{ times}, \qquad
-        w^{(k)} \leftarrow \frac1K \sum_j w^{(j)}.
 
     Args:
         gradient: with fresh noise, of the weights of all workers, (R, K, P).
@@ -156,8 +131,8 @@ def rounds(
         raise ValueError(f"start: must have shape (runs, P), got {first.shape}")
     checks.function("gradient", gradient, "a function of weights and a generator")
 
-    def made() -> Iterator[Any]:
-        average = first
+    def made() -> Iterator[Floats]:
+        average: Floats = first
         while True:
             w = np.repeat(average[:, None], K, axis=1)
             for _ in range(H):
