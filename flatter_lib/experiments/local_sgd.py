@@ -18,7 +18,7 @@ import numpy as np
 from flatter_lib import checks
 from flatter_lib.checks import Floats
 from flatter_lib.experiments.design import Held, short
-from flatter_lib.experiments.mlp_fashion_mnist import QUANTITIES, _at_rest, starts_of
+from flatter_lib.experiments.mlp_fashion_mnist import QUANTITIES, at_rest, starts_of
 from flatter_lib.experiments.mlp_fashion_mnist import Configuration as Network
 from flatter_lib.valleys.local import share
 
@@ -134,13 +134,13 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         generators=[torch.Generator().manual_seed(c.seed + j) for j in range(c.starts * own)],
     )
     steps = np.array(LOOKS) * (c.steps // 10)
-    looks = [_at_rest(c.network, starts.floor)]
+    looks = [at_rest(c.network, starts.floor)]
     for here in steps[1:]:
         while training.steps < here:
             training.run(c.period if own > 1 else int(here) - training.steps)
             average = training.weights.view(c.starts, own, -1).mean(1)
             training.weights = average.repeat_interleave(own, 0)
-        looks.append(_at_rest(c.network, average))
+        looks.append(at_rest(c.network, average))
     of = starts.network, starts.floor[0], starts.inputs.x
     fast = expected(*of, c.lr, c.workers, c.period) if own > 1 else 1.0
     return {

@@ -639,7 +639,7 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         "middle": ((steps + np.append(0, steps[:-1]) + 1) / 2).tolist(),
     }
     looks = {name: np.stack(values, axis=-1) for name, values in seen.items()}
-    arrival, rest = _at_rest(c, snapshot), _at_rest(c, training.weights)
+    arrival, rest = at_rest(c, snapshot), at_rest(c, training.weights)
     return [
         common
         | {name: short(values[own]) for name, values in looks.items()}
@@ -671,7 +671,7 @@ def _schedule(c: Configuration) -> NDArray[np.int64]:
     return np.unique(np.rint(spread).astype(int))
 
 
-def _at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
+def at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
     """What runs are after some steps without noise; NaN where their weights are no numbers."""
     import torch
 

@@ -6,7 +6,7 @@ import torch
 from torch.func import functional_call
 
 from flatter_lib.experiments.local_sgd import PROFILES, expected, run
-from flatter_lib.experiments.mlp_fashion_mnist import _at_rest, starts_of
+from flatter_lib.experiments.mlp_fashion_mnist import at_rest, starts_of
 from flatter_lib.valleys import slow
 from flatter_lib.valleys.local import label_noise
 from flatter_lib.vision.networks import MLP, flatten, unflatten
@@ -36,7 +36,7 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(c) -> None:
                 w = w.detach() - c.lr * w.grad
             ends.append(w)
         average = sum(ends) / K
-    rest = _at_rest(c.network, torch.stack([average, average]))
+    rest = at_rest(c.network, torch.stack([average, average]))
     found = run(c)
     assert found["steps"][-1] == c.steps
     for name in ("trace", "accuracy"):
