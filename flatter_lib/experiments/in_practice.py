@@ -3,8 +3,8 @@ r"""SGD beside SGD with momentum in training from scratch, each at every step si
 A run takes a thin residual network with batch normalisation (`flatter_lib.vision.thin_residual.CifarResNet`) from its
 initialisation, with cross-entropy, weight decay, random crops and flips, and two decays of the step by 10, at a half
 and at three quarters of the run. Settings are a grid of *effective* steps :math:`\eta/(1-\beta)` for every momentum
-and batch size. Runs of one seed share initial weights, minibatches and crops. The seeds `CHOOSING` say which step a
-momentum gets; the other ones say what it gives there.
+and batch size. Runs of one seed share initial weights, minibatches and crops. Which seeds choose a step
+and which measure what it gives is the chapter's to say.
 
 All settings are this book's own, after those reported of *The Marginal Value of Momentum*: ResNet-32 on CIFAR-10 with
 minibatches of 512, a momentum of 0.9, two decays. ``paper`` is that network at full width on all images for 160 epochs,
@@ -22,8 +22,6 @@ from flatter_lib import checks
 from flatter_lib.experiments._images import images_of
 from flatter_lib.experiments.design import Held, rounded
 
-#: Seeds on which a step is chosen; the others are for measuring.
-CHOOSING = (0, 1)
 #: Effective steps at the start, by batch size and momentum.
 GRID: Mapping[int, Mapping[float, tuple[float, ...]]] = {
     512: {**dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0, 4.0, 8.0)), 0.97: (1.0, 2.0, 4.0)},
