@@ -25,7 +25,7 @@ from flatter_lib.experiments.design import Held, rounded
 #: Effective steps at the start, by batch size and momentum.
 GRID: Mapping[int, Mapping[float, tuple[float, ...]]] = {
     512: {**dict.fromkeys((0.0, 0.9), (1.0, 2.0, 4.0, 8.0, 16.0)), 0.97: (4.0, 8.0, 16.0)},
-    64: {**dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0, 4.0)), 0.97: (0.5, 1.0, 2.0)},
+    64: {**dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0, 4.0)), 0.97: (1.0, 2.0)},
 }
 
 
@@ -54,7 +54,7 @@ class Configuration:
     momentum: float
     batch: int
     seed: int
-    epochs: int = 20
+    epochs: int = 16
     decay: float = 5e-4
     depth: int = 8
     width: float = 0.5
@@ -105,7 +105,7 @@ SHORT = [
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": SHORT,
-    "laptop": [*_profile(seeds=8), *SHORT],
+    "laptop": [*_profile(seeds=6), *SHORT],
     "paper": _profile(seeds=6, epochs=160, depth=32, width=1.0, images=50_000, pool=1),
 }
 

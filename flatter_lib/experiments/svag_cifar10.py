@@ -60,7 +60,7 @@ class Configuration:
     rule: Literal["kept", "scaled"]
     l: int
     seed: int
-    epochs: int = 20
+    epochs: int = 12
     batch: int = 512
     decay: float = 5e-4
     dataset: str = "cifar10"
@@ -119,7 +119,7 @@ SHORT = [
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": SHORT,
-    "laptop": [*_profile(seeds=5), *SHORT],
+    "laptop": [*_profile(seeds=4), *SHORT],
     "paper": _profile(seeds=8, epochs=160, images=50_000, pool=1, depth=32, width=1.0),
 }
 
