@@ -24,8 +24,8 @@ from flatter_lib.experiments.design import Held, rounded
 
 #: Effective steps at the start, by batch size and momentum.
 GRID: Mapping[int, Mapping[float, tuple[float, ...]]] = {
-    512: {**dict.fromkeys((0.0, 0.9), (1.0, 2.0, 4.0, 8.0, 16.0)), 0.97: (4.0, 8.0, 16.0)},
-    64: {**dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0, 4.0)), 0.97: (1.0, 2.0)},
+    64: dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0)),
+    512: {0.0: (1.0, 2.0, 4.0, 8.0), 0.9: (2.0, 4.0, 8.0, 16.0), 0.97: (4.0, 8.0)},
 }
 
 
@@ -54,7 +54,7 @@ class Configuration:
     momentum: float
     batch: int
     seed: int
-    epochs: int = 16
+    epochs: int = 12
     decay: float = 5e-4
     depth: int = 8
     width: float = 0.5
