@@ -8,7 +8,7 @@ and which measure what it gives is the chapter's to say.
 
 All settings are this book's own, after those reported of *The Marginal Value of Momentum*: ResNet-32 on CIFAR-10 with
 minibatches of 512, a momentum of 0.9, two decays. ``paper`` is that network at full width on all images for 160 epochs,
-about 14 hours of one H100. It has not been run. ImageNet is no data set of this book.
+7.7e8 images in all. It has not been run. ImageNet is no data set of this book.
 """
 
 from __future__ import annotations
