@@ -199,8 +199,8 @@ def run(configuration: Configuration) -> dict[str, Any]:
             if name == "fitted" and "shown" not in found:
                 found["shown"] = _shown(data.x, images[: c.shown], fitted, seen, label)
         if c.coarse < side and c.smoothness:
-            for name, values in _reach(answer, images, fills[FILLS:], label).items():
-                found["reach"].setdefault(name, []).append(short(values))
+            for name, pulled in _reach(answer, images, fills[FILLS:], label).items():
+                found["reach"].setdefault(name, []).append(short(pulled))
     return found
 
 
@@ -300,6 +300,8 @@ def _shown(
     training: Tensor, images: Tensor, fitted: Tensor, seen: Tensor, label: Tensor
 ) -> dict[str, Any]:
     """Pixels are black where they are least in any training image."""
+    import torch
+
     least = training.min(0).values
     pixels = (images - least) / (training - least).max()
     at = torch.arange(len(images))
