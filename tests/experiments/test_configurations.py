@@ -37,6 +37,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("resnet_cifar10", {"optimizer": "adam"}),
     ("resnet_cifar10", {"probes": 1}),
     ("resnet_cifar10", {"seed": None}),
+    ("saliency", {"noise": -1.0}),
+    ("saliency", {"starts": 0}),
 ]
 
 
