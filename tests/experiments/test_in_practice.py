@@ -15,8 +15,9 @@ from tests.refusals import refuses
 from tests.seeding import seeded
 
 
-def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
-    c = replace(PROFILES["smoke"][1], epochs=2, seed=3, decay=0.1)
+@pytest.mark.parametrize(("pool", "padding"), [(1, 4), (2, 2)])
+def test_a_run_is_what_a_hand_written_loop_makes_of_it(pool: int, padding: int) -> None:
+    c = replace(PROFILES["smoke"][1], epochs=2, seed=3, decay=0.1, pool=pool)
     data, _ = images_of(c)
     network = CifarResNet(8, c.width, inputs=1, generator=seeded(3), dtype=torch.float64)
     generator = seeded(1003)
@@ -25,7 +26,7 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
     for lr, steps in ((0.02, 4), (0.002, 2), (0.0002, 2)):
         for _ in range(steps):
             rows = torch.randint(64, (16,), generator=generator)
-            outputs = network(crop_and_flip(data.x[rows], generator, padding=4))
+            outputs = network(crop_and_flip(data.x[rows], generator, padding=padding))
             loss = -(outputs.log_softmax(-1) * data.targets[rows]).sum() / 16
             gradients = torch.autograd.grad(loss, list(network.parameters()))
             with torch.no_grad():

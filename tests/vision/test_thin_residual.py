@@ -52,6 +52,8 @@ def test_first_weights_have_the_variance_of_the_rule_and_are_the_generators() ->
         assert torch.equal(p, q)
         if p.ndim == 4 and p.numel() > 5000:
             assert float(p.detach().var()) * p[0].numel() == pytest.approx(2, rel=0.1), name
+    head = network.head.weight.detach()
+    assert float(head.var()) * head.shape[1] == pytest.approx(1, rel=0.2)
 
 
 def test_what_means_nothing_is_refused() -> None:
