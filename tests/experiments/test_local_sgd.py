@@ -20,8 +20,8 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(c) -> None:
     x, y, j = starts.inputs.x, starts.inputs.targets, 1
     K, size = (4, c.batch) if c.period > 1 else (1, 4 * c.batch)
     generators = [torch.Generator().manual_seed(c.seed + K * j + k) for k in range(K)]
-    average = starts.floor[j]
-    for _ in range(c.steps // c.period):
+    average, averages = starts.floor[j], {}
+    for made in range(c.period, c.steps + 1, c.period):
         ends = []
         for generator in generators:
             w = average.clone()
@@ -35,15 +35,17 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(c) -> None:
                 ((f - target).square().sum() / (2 * size)).backward()
                 w = w.detach() - c.lr * w.grad
             ends.append(w)
-        average = sum(ends) / K
-    rest = at_rest(c.network, torch.stack([average, average]))
+        average = averages[made] = sum(ends) / K
+    rest = at_rest(c.network, torch.stack([averages[12], average]))
     found = run(c)
-    assert found["steps"][-1] == c.steps
+    assert found["steps"] == [0, 4, 12, 24, c.steps]
     for name in ("trace", "accuracy"):
-        assert found[name][j][-1] == pytest.approx(rest[name][0], rel=1e-3)
+        assert np.array(found[name])[j, [2, 4]] == pytest.approx(rest[name], rel=1e-3)
     assert found["trace"][j][0] == pytest.approx(
         starts.judged(starts.floor, c.images, "trace")[j], rel=1e-2
     )
+    first = starts.network, starts.floor[0], x
+    assert found["expected"] == pytest.approx(expected(*first, c.lr, 4, c.period), rel=1e-9)
 
 
 def test_what_is_expected_is_the_drift_of_the_slow_equation() -> None:
