@@ -60,7 +60,7 @@ class Advice(NamedTuple):
             step as typed, though the memory costs more than a quarter against the effective step. ``"no gain"``: not
             faster even than with the step as typed.
         as_typed: time of plain SGD with the same step over that of heavy ball, and its 95 % interval; 0 if shaken.
-        tuned: the same of plain SGD with its best step.
+        tuned: the same of plain SGD with its best step. Both intervals take T as known, and this one its scaling, too.
         momentum: the :math:`\beta` that the formula finds best with this step, noise at rest left aside; 0 at least.
     """
 
