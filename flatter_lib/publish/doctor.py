@@ -68,7 +68,7 @@ def _other_versions(project: Project) -> str:
 def _absent() -> str:
     """What the book's pages and checks need, declared by this package, that is not installed."""
     lines = metadata.requires("flatter-lib") or []
-    wanted = [line for line in lines if not re.search(r"extra == .(cluster|dev)\b", line)]
+    wanted = [line for line in lines if not re.search(r"extra == .(cluster|dev|language)\b", line)]
     names = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in wanted}
     absent = sorted(names - set(provenance.installed()))
     cure = "python -m pip install --constraint constraints.txt --editable '.[test]'"

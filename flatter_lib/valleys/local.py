@@ -45,7 +45,7 @@ def share(curvature: ArrayLike, lr: float, period: int) -> Floats:
 
     Examples:
         >>> share([0.01, 1.0, 5.0], lr=0.2, period=1), share([0.01, 1.0, 5.0], lr=0.2, period=50).round(3)
-        (array([0., 0., 0.]), array([0.094, 0.944, 0.98 ]))
+        (array([0., 0., 0.]), array([0.092, 0.944, 0.98 ]))
     """
     step = checks.number("lr", lr, "(0, inf)")
     h = checks.numbers("curvature", curvature, f"(0, {2 / step})")
