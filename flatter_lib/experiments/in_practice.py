@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any
 
 from flatter_lib import checks
+from flatter_lib.experiments._from_scratch import begun, judged
 from flatter_lib.experiments._images import images_of
-from flatter_lib.experiments.design import Held, rounded
+from flatter_lib.experiments.design import Held
 
 #: Effective steps at the start, by batch size and momentum.
 GRID: Mapping[int, Mapping[float, tuple[float, ...]]] = {
@@ -129,28 +130,14 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     from torch.optim.lr_scheduler import MultiStepLR
 
     from flatter_lib.vision.augment import crop_and_flip
-    from flatter_lib.vision.measure import mean_loss
-    from flatter_lib.vision.objective import accuracy
-    from flatter_lib.vision.thin_residual import CifarResNet
     from flatter_lib.vision.train import Training
 
     c = configuration
     data, source = images_of(c)
-    network = CifarResNet(
-        c.depth,
-        c.width,
-        inputs=data.x.shape[1],
-        generator=torch.Generator().manual_seed(c.seed),
-        device=c.device,
-        dtype=getattr(torch, c.dtype),
-    ).to(memory_format=torch.channels_last)
-    lr = c.effective * (1 - c.momentum)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=lr, momentum=c.momentum, weight_decay=c.decay
-    )
+    network, optimizer, x = begun(c, data, c.effective * (1 - c.momentum))
     training = Training(
         network,
-        data.x.contiguous(memory_format=torch.channels_last),
+        x,
         data.targets,
         optimizer,
         batch=c.batch,
@@ -160,14 +147,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         augment=partial(crop_and_flip, padding=max(1, 4 // c.pool)),
     )
     training.run(c.steps)
-    network.eval()
-    with torch.no_grad():
-        right = accuracy(network, dict(network.named_parameters()), data.x_test, data.labels_test)
-    return {
-        "data": source,
-        "accuracy": rounded(float(right), 5),
-        "loss": rounded(mean_loss(network, data.x, data.targets, cross_entropy), 5),
-    }
+    return {"data": source, **judged(network, data)}
 
 
 def cost(configuration: Configuration) -> float:

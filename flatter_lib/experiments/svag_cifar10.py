@@ -18,8 +18,9 @@ from itertools import product
 from typing import Any
 
 from flatter_lib import checks
+from flatter_lib.experiments._from_scratch import begun, judged
 from flatter_lib.experiments._images import images_of
-from flatter_lib.experiments.design import Held, rounded
+from flatter_lib.experiments.design import Held
 
 AMPLIFIED = (1, 2, 4)
 MOMENTA = (0.0, 0.9)
@@ -125,25 +126,11 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     from torch.nn.functional import cross_entropy
 
     from flatter_lib.heavy_ball.svag import svag_step
-    from flatter_lib.vision.measure import mean_loss
-    from flatter_lib.vision.objective import accuracy
-    from flatter_lib.vision.thin_residual import CifarResNet
 
     c = configuration
     data, source = images_of(c)
-    network = CifarResNet(
-        c.depth,
-        c.width,
-        inputs=data.x.shape[1],
-        generator=torch.Generator().manual_seed(c.seed),
-        device=c.device,
-        dtype=getattr(torch, c.dtype),
-    ).to(memory_format=torch.channels_last)
-    x = data.x.contiguous(memory_format=torch.channels_last)
     lr = c.step / c.l * (1 - c.momentum)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=lr, momentum=c.momentum, weight_decay=c.decay
-    )
+    network, optimizer, x = begun(c, data, lr)
     generator = torch.Generator().manual_seed(1000 + c.seed)
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
@@ -155,14 +142,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
             group["lr"] = lr * (1.0 if 2 * k < c.steps else 0.1 if 4 * k < 3 * c.steps else 0.01)
         rows = torch.randint(len(x), (2, c.batch), generator=generator).to(c.device)
         svag_step(optimizer, loss, (rows[0], rows[1]), c.l)
-    network.eval()
-    with torch.no_grad():
-        right = accuracy(network, dict(network.named_parameters()), data.x_test, data.labels_test)
-    return {
-        "data": source,
-        "accuracy": rounded(float(right), 5),
-        "loss": rounded(mean_loss(network, x, data.targets, cross_entropy), 5),
-    }
+    return {"data": source, **judged(network, data)}
 
 
 def cost(configuration: Configuration) -> float:
