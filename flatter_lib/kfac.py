@@ -109,22 +109,7 @@ def kronecker_factors(
                 [-0.2500,  0.2500]]))
     """
     seeded("generator", generator)
-    return _factors(network, layers(network), inputs, lambda outputs: _drawn(outputs, generator))
-
-
-def _drawn(outputs: Tensor, generator: torch.Generator) -> Tensor:
-    """A class for each row of logits, drawn on the CPU."""
-    shares = outputs.detach().softmax(1).cpu()
-    return shares.multinomial(1, generator=generator)[:, 0].to(outputs.device)
-
-
-def _factors(
-    network: nn.Module,
-    treated: dict[str, Layer],
-    inputs: Tensor,
-    labelled: Callable[[Tensor], Tensor],
-) -> dict[str, Factors]:
-    """Factors of these layers, with labels that a function of the outputs gives."""
+    treated = layers(network)
     entering: dict[str, Tensor] = {}
     probes: dict[str, Tensor] = {}
 
@@ -153,7 +138,7 @@ def _factors(
             "network: its outputs must be finite and of shape (n, classes), "
             f"got {'some that are not finite' if outputs.ndim == 2 else tuple(outputs.shape)}"
         )
-    loss = cross_entropy(outputs, labelled(outputs), reduction="sum")
+    loss = cross_entropy(outputs, _drawn(outputs, generator), reduction="sum")
     gradients = torch.autograd.grad(loss, list(probes.values()))
     made = {}
     for name, gradient in zip(probes, gradients, strict=True):
@@ -161,6 +146,12 @@ def _factors(
         g = g.flatten(0, -2)
         made[name] = Factors(entering[name], g.T @ g / len(outputs))
     return made
+
+
+def _drawn(outputs: Tensor, generator: torch.Generator) -> Tensor:
+    """A class for each row of logits, drawn on the CPU."""
+    shares = outputs.detach().softmax(1).cpu()
+    return shares.multinomial(1, generator=generator)[:, 0].to(outputs.device)
 
 
 def _rows(layer: Layer, x: Tensor) -> Tensor:
@@ -235,6 +226,7 @@ class KFAC(torch.optim.SGD):
 
     Examples:
         >>> network = nn.Linear(3, 2)
+        >>> _ = nn.init.zeros_(network.weight), nn.init.zeros_(network.bias)
         >>> optimizer = KFAC(network, lr=0.1, generator=torch.Generator().manual_seed(0))
         >>> inputs, labels = torch.eye(3), torch.tensor([0, 1, 1])
         >>> optimizer.observe(inputs)
@@ -277,9 +269,7 @@ class KFAC(torch.optim.SGD):
         Raises:
             ValueError: as :func:`kronecker_factors` and :func:`damped_inverses`; factors and inverses then stay.
         """
-        new = _factors(
-            self._network, self._layers, inputs, lambda outputs: _drawn(outputs, self._generator)
-        )
+        new = kronecker_factors(self._network, inputs, self._generator)
         kept = min(1 - 1 / (self._observed + 1), self._decay)
         for name, old in self.factors.items():
             A, S = (kept * a + (1 - kept) * b for a, b in zip(old, new[name], strict=True))

@@ -50,18 +50,17 @@ def test_one_linear_map_is_moved_along_the_exact_natural_gradient(
     classes, x = 3, inputs(7, 4)
     monkeypatch.setattr(kfac, "_drawn", lambda *_: torch.arange(classes).repeat(len(x)))
     network = nn.Linear(4, classes, bias=False, dtype=F64)
-    nn.init.zeros_(network.weight)
     curvature = torch.eye(classes, dtype=F64) / classes - 1 / classes**2
     fisher = torch.zeros(4 * classes, 4 * classes, dtype=F64)
     for row in x:
         jacobian = torch.kron(torch.eye(classes, dtype=F64), row[None])
         fisher += jacobian.T @ curvature @ jacobian / len(x)
     for damping in (NONE, 0.3):
+        nn.init.zeros_(network.weight)
         optimizer = KFAC(network, 1.0, damping=damping, clip=float("inf"), generator=seeded())
         optimizer.observe(x.repeat_interleave(classes, 0))
         A, S = optimizer.factors[""]
         torch.testing.assert_close(torch.kron(S, A), fisher, rtol=1e-12, atol=1e-14)
-        nn.init.zeros_(network.weight)
         backward(network, x, torch.tensor([0, 1, 2, 0, 0, 1, 2]))
         assert network.weight.grad is not None
         gradient = network.weight.grad.flatten().clone()
