@@ -2,8 +2,8 @@
 
 Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
-``{machines-table}`` and ``{explorable}``, at the end of each chapter's page how it was executed, and warnings about
-text that Sphinx itself would let pass.
+``{machines-table}``, ``{explorable}`` and ``{in-full}``, at the end of each chapter's page how it was executed, and
+warnings about text that Sphinx itself would let pass.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flatter_lib.publish.extension import (
     evidence_tables,
     execution_record,
     explorable,
+    in_full,
     ledger_table,
     leftovers,
     mathjax,
@@ -34,6 +35,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         evidence_tables,
         execution_record,
         explorable,
+        in_full,
         leftovers,
         ledger_table,
         mathjax,

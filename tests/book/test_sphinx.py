@@ -77,6 +77,19 @@ PROVENANCE = {
     "machine": "x86_64, 2 cores",
     "threads": 1,
 }
+FOLDED = """## Why it falls
+
+It is heavy.
+
+```{in-full}
+```
+
+The rest of the matter.
+
+:::{prf:proof}
+Let go of it.
+:::
+"""
 FILES = {
     "_toc.yml": TOC,
     "book/index.md": INDEX,
@@ -122,7 +135,9 @@ def write_book(root: Path) -> None:
         "falling",
         code("silent = 1"),
         claim("fall", 2.01, 1.98, 2.04, runs=40, scale="laptop"),
+        new_markdown_cell(FOLDED),
         claim("weight", 0.5, 0.4, 0.6, runs=7, scale="laptop", tags=("hide-input",)),
+        new_markdown_cell("## After\n\nOpen again."),
     )
     write_chapter(root, "rolling", claim("roll", 1.0, scale="closed form"))
     write_evidence(root)
@@ -250,6 +265,19 @@ def test_a_row_holds_statement_place_band_sample_and_caveat_with_formulas(pages:
         r"\(v\)",
     ]
     assert "No pump;" in words(ledger_row(pages, "vacuum"))
+
+
+def test_the_rest_of_a_section_is_folded_with_its_cells_and_so_are_proofs(pages: Pages) -> None:
+    page = pages.read("book/chapters/falling.html")
+    rest, proof = page.select("details.in-full")
+    assert words(rest.summary) == "In full, 1 min"
+    assert proof.parent in (rest, *rest.descendants)
+    assert (words(proof.summary), words(proof.find("div"))) == ("Proof", "Let go of it.")
+    assert rest.find(id="claim-weight")
+    assert not rest.find(id="claim-fall")
+    assert "It is heavy. In full, 1 min The rest of the matter." in words(rest.find_parent("section"))
+    assert "Open again." not in words(rest)
+    assert rest.find_parent("section").find(string="After") is None
 
 
 def test_claims_are_grouped_by_paper_with_our_own_last(pages: Pages) -> None:

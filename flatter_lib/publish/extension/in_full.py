@@ -1,0 +1,88 @@
+"""What a reader may skip: proofs, and what ``{in-full}`` folds, the rest of its section, code cells and all.
+
+The section's heading and what stands before the directive stay open: the answer first, how it comes about on demand.
+A link into a folded place opens it; on paper everything is open.
+"""
+
+from __future__ import annotations
+
+import math
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+log = logging.getLogger(__name__)
+
+#: Words that are read in a minute.
+PACE = 200
+
+#: Opens what a link leads into, where the browser does not, and everything on paper.
+SCRIPT = """\
+(() => {
+  const folded = "details.in-full:not([open])";
+  const follow = () => {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place || !place.closest(folded)) return;
+    for (let around; (around = place.closest(folded)); ) around.open = true;
+    place.scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
+  addEventListener("DOMContentLoaded", follow);
+  addEventListener("beforeprint", () => document.querySelectorAll(folded).forEach((part) => { part.open = true; }));
+})();
+"""
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive, and fold when a page has been read."""
+    app.add_directive("in-full", InFull)
+    app.connect("doctree-read", _fold)
+    app.add_js_file(None, body=SCRIPT)
+
+
+class InFull(SphinxDirective):
+    """``{in-full}``: from here to the end of the section is folded."""
+
+    def run(self) -> list[nodes.Node]:
+        """Mark the place."""
+        mark = nodes.raw("", "", format="html", folds=True)
+        self.set_source_info(mark)
+        return [mark]
+
+
+def _fold(app: Sphinx, doctree: nodes.document) -> None:
+    for mark in list(doctree.findall(nodes.raw)):
+        if not mark.get("folds"):
+            continue
+        section = mark.parent
+        if not isinstance(section, nodes.section):
+            log.warning("in-full: stands below a heading, not in another directive", location=mark)
+            continue
+        rest = section.children[section.index(mark) + 1 :]
+        length = sum(map(words, rest)) / PACE
+        mark.append(nodes.Text(_opening(f"In full, {max(1, math.ceil(length))} min")))
+        section.append(_html("</details>"))
+    for proof in list(doctree.findall(lambda node: node.tagname == "proof_node")):
+        first = next(iter(proof.findall(nodes.Text)))
+        first.parent.replace(first, nodes.Text(first.astext().removeprefix("Proof. ")))
+        proof.replace_self([_html(_opening("Proof")), proof, _html("</details>")])
+
+
+def _opening(summary: str) -> str:
+    return f'<details class="in-full"><summary>{summary}</summary>\n'
+
+
+def _html(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="html")
+
+
+def words(part: nodes.Node) -> int:
+    """Words of the prose in a part of a page, code and its outputs left out.
+
+    Examples:
+        >>> words(nodes.section("", nodes.title(text="Any"), nodes.paragraph(text="Two words.")))
+        2
+    """
+    return sum(len(paragraph.astext().split()) for paragraph in part.findall(nodes.paragraph))
