@@ -48,6 +48,8 @@ OTHER_TESTS = {
     "vision/checkpoint": "tests/vision/test_checkpoint.py tests/vision/test_train.py",
     "vision/chain": "tests/vision/test_ensemble.py",
     "vision/objective": "tests/vision/test_train.py tests/vision/test_ensemble.py",
+    "vision/saliency": "tests/vision/test_masks.py",
+    "text/models": "tests/text/test_encoder.py",
     "valleys/diagonal_run": "tests/experiments/test_sparse_recovery.py",
     "valleys/drift": "tests/valleys/test_drift.py",
     "experiments/design": "tests/experiments/test_designs.py tests/experiments/test_configurations.py",
