@@ -142,7 +142,7 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("valleys/normalized", "first[:, 0] = 0.0", "first[:, 1] = 0.0"),
     ("valleys/ring", "length = np.sqrt((w * w)", "length = np.sqrt((w / w)"),
     ("vision/scale_free", "size = sum((v * v).sum", "size = sum((v / v).sum"),
-    ("vision/thin_residual", "range((depth - 2) // 6)", "range((depth + 2) // 6)"),
+    ("vision/thin_residual", "Pointwise if size == 1", "Pointwise if size == 2"),
     ("text/encoder", "[: tokens.shape[1]]", "[: tokens.shape[2]]"),
     ("text/models", "first = 2 if config", "first = 3 if config"),
     ("text/treebank", 'line.rsplit("\\t", 1)', 'line.rsplit("\\t", 2)'),
@@ -158,7 +158,7 @@ PLACES: tuple[tuple[str, str, str], ...] = (
         "self.landscape.slow * self.memory**3)",
         "self.landscape.slow * self.memory**2)",
     ),
-    ("experiments/resnet_cifar10", 'trace_error": trace.error,', 'trace_error": trace.value,'),
+    ("experiments/resnet_cifar10", '_error": trace.error}', '_error": trace.value}'),
     ("evidence/judge", "rule.atol + rule.rtol", "rule.atol + 10 * rule.rtol"),
     ("evidence/worker", 'cell.get("dtype", "float64")', '"float64"'),
     ("curvature", "values.std()) / probes**0.5)", "values.std()) / probes)"),
@@ -188,6 +188,8 @@ NO_FAULTS = {
         "other settings, as good as these: no record and no chapter holds them"
     ),
     'experiments/stationary_law: "': "the same: the settings of the profiles",
+    "vision/saliency: classes = log_probabilities(images[:1])": "of how many images the classes are counted",
+    "vision/thin_residual: for i in range((depth - 2) // 6)": "a depth is 6 n + 2, and n is the quotient of either",
     "experiments/matrix_sensing: + _configurations(": (
         "lists have no minus: the module could not even be imported"
     ),

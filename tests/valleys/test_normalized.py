@@ -81,5 +81,6 @@ def test_what_is_refused() -> None:
     refuses(MODEL.simulate, good, lr=0, decay=-1, momentum=1, square=0, runs=0, at=0)
     refuses(NormalizedRegression, {}, inputs=1, signal=-1, noise=-1, batch=0)
     refuses(MODEL.mean_field, {"lr": 0.1, "decay": 0.1, "steps": 1}, lr=0, steps=0)
-    with pytest.raises(ValueError, match="at: must be steps"):
-        MODEL.simulate(lr=0.1, decay=0.1, at=[3, 2], runs=1)
+    for at in ([3, 2], [3, 3]):
+        with pytest.raises(ValueError, match="at: must be steps"):
+            MODEL.simulate(lr=0.1, decay=0.1, at=at, runs=1)
