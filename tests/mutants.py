@@ -142,7 +142,7 @@ PLACES: tuple[tuple[str, str, str], ...] = (
     ("valleys/normalized", "first[:, 0] = 0.0", "first[:, 1] = 0.0"),
     ("valleys/ring", "length = np.sqrt((w * w)", "length = np.sqrt((w / w)"),
     ("vision/scale_free", "size = sum((v * v).sum", "size = sum((v / v).sum"),
-    ("vision/thin_residual", "Pointwise if size == 1", "Pointwise if size == 2"),
+    ("vision/thin_residual", "stride = 2 if blocks", "stride = 3 if blocks"),
     ("text/encoder", "[: tokens.shape[1]]", "[: tokens.shape[2]]"),
     ("text/models", "first = 2 if config", "first = 3 if config"),
     ("text/treebank", 'line.rsplit("\\t", 1)', 'line.rsplit("\\t", 2)'),
@@ -189,6 +189,7 @@ NO_FAULTS = {
     ),
     'experiments/stationary_law: "': "the same: the settings of the profiles",
     "vision/saliency: classes = log_probabilities(images[:1])": "of how many images the classes are counted",
+    "vision/thin_residual: kind = Pointwise if size == 1": "another way to the same convolution",
     "vision/thin_residual: for i in range((depth - 2) // 6)": "a depth is 6 n + 2, and n is the quotient of either",
     "experiments/matrix_sensing: + _configurations(": (
         "lists have no minus: the module could not even be imported"
