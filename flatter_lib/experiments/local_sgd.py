@@ -60,7 +60,7 @@ class Configuration:
     batch: int = 12
     noise: float = 1.0
     steps: int = 8000
-    starts: int = 8
+    starts: int = 24
     dataset: str = "fashion-mnist"
     images: int = 192
     test_images: int = 10_000
@@ -94,9 +94,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
         for period in (1, 4)
     ],
     "laptop": [*_SETTINGS, BEGINNING],
-    "paper": [
-        replace(c, workers=8, steps=10 * c.steps, starts=16, device="cuda") for c in _SETTINGS
-    ],
+    "paper": [replace(c, workers=8, steps=10 * c.steps, device="cuda") for c in _SETTINGS],
 }
 
 #: Runs stay on the floor, where other rounding changes little; those that have left it grow apart.
@@ -142,7 +140,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
             training.weights = average.repeat_interleave(own, 0)
         looks.append(at_rest(c.network, average))
     of = starts.network, starts.floor[0], starts.inputs.x
-    fast = expected(*of, c.lr, c.workers, c.period) if own > 1 else 1.0
+    fast = _expected(*of, c.lr, c.workers, c.period) if own > 1 else 1.0
     return {
         "data": starts.data,
         "steps": steps.tolist(),
@@ -151,7 +149,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     }
 
 
-def expected(
+def _expected(
     network: nn.Module, weights: Tensor, inputs: Tensor, lr: float, workers: int, period: int
 ) -> float:
     r"""How many times faster Tr H begins to fall under Local SGD than under SGD with the same total batch.
@@ -160,15 +158,7 @@ def expected(
         {\nabla \operatorname{Tr} H \cdot P \nabla \operatorname{Tr} C_1 H}, \qquad
         C_K = \frac{1 + (K-1) \psi_d(H)}{1 - \eta H/2} \text{ held},
 
-    with the projector P on what changes no output; see `flatter_lib.valleys.local`.
-
-    Args:
-        network: maps (n, components) to (n, outputs).
-        weights: a point where it fits its targets, (P,).
-        inputs: (n, components).
-        lr: step size.
-        workers: K.
-        period: H.
+    with the projector P on what changes no output, where the network fits its targets; see `flatter_lib.valleys.local`.
     """
     import torch
     from torch.func import functional_call, grad, jacrev, vmap
@@ -177,13 +167,11 @@ def expected(
 
     w, x = weights.double(), inputs.double()
 
-    def outputs(at: Tensor, image: Tensor) -> Tensor:
-        found: Tensor = functional_call(network, unflatten(network, at), (image[None],))[0]
-        return found
+    def outputs(at: Tensor, image: Tensor) -> Any:
+        return functional_call(network, unflatten(network, at), (image[None],))[0]
 
-    def jacobian(at: Tensor) -> Tensor:
-        found: Tensor = vmap(jacrev(outputs), (None, 0))(at, x).flatten(0, 1)
-        return found
+    def jacobian(at: Tensor) -> Any:
+        return vmap(jacrev(outputs), (None, 0))(at, x).flatten(0, 1)
 
     J = jacobian(w)
     squares, U = torch.linalg.eigh(J @ J.T)

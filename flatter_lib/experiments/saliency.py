@@ -38,8 +38,8 @@ NOISY, QUIET = (0.08, 0.93, 400), (0.04, 0.9, 600)
 FILLS = 10
 #: Sides of the blocks of pixels for which `reach` is measured.
 BLOCKS = (1, 2, 4, 7, 14)
-#: Points of integrated gradients.
-POINTS = 16
+#: Of the way, where integrated gradients take theirs: the midpoint rule.
+SHARES = [(j + 0.5) / 16 for j in range(16)]
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,11 @@ def variants(coarse: int = COARSE, fine: int = FINE, **others: Any) -> list[Conf
     return [Configuration(noise, *kind, **others) for noise, kind in product(NOISES, kinds)]
 
 
-_SMALL: Mapping[str, Any] = {
-    "dataset": "digits",
-    "starts": 1,
-    "masked": 6,
-    "shown": 1,
-    "steps": 20,
-    "images": 128,
-    "test_images": 60,
-    "width": 8,
-    "batch": 32,
-    "dtype": "float64",
-}
-
-
 def small() -> list[Configuration]:
     """On digits and in double precision, in seconds, which a reader can repeat."""
-    return [replace(c, noise=c.noise / 5) for c in variants(2, 8, **_SMALL)]
+    sizes: dict[str, Any] = {"starts": 1, "masked": 6, "shown": 1, "steps": 20, "width": 8}
+    sizes |= {"dataset": "digits", "images": 128, "test_images": 60, "batch": 32}
+    return [replace(c, noise=c.noise / 5, dtype="float64") for c in variants(2, 8, **sizes)]
 
 
 PROFILES: Mapping[str, list[Configuration]] = {
@@ -177,13 +165,17 @@ def run(configuration: Configuration) -> dict[str, Any]:
         fine = saliency.upsampled(fitted, side)
         masks = {"fitted": fine}
         if c.coarse < side and c.smoothness:
-            counts, mean = fine.sum(-1).round(), torch.zeros_like(images[0])
+            counts, mean = fine.sum(-1, keepdim=True).round(), torch.zeros_like(images[0])
             scores = {
-                "gradient": saliency.attributions(answer, images, mean, 0),
-                "integrated": saliency.attributions(answer, images, mean, POINTS),
+                "gradient": saliency.attributions(answer, images, mean, [1.0]),
+                "integrated": saliency.attributions(answer, images, mean, SHARES),
                 "random": torch.rand(fine.shape, generator=generator).to(fine),
             }
-            masks |= {name: saliency.top_pixels(s, counts) for name, s in scores.items()}
+            for name, score in scores.items():
+                ranks = score.argsort(-1, descending=True).argsort(-1)
+                masks[name] = (ranks < counts).to(score)
+            for name, pulled in _reach(answer, images, fills[FILLS:], label).items():
+                found["reach"].setdefault(name, []).append(short(pulled))
         for name, mask in masks.items():
             seen = saliency.under_masks(answer, images, mask, fills[FILLS:])
             wrong = seen[~label].view(len(images), -1)
@@ -198,9 +190,6 @@ def run(configuration: Configuration) -> dict[str, Any]:
                 kept[key].append(short(values.cpu().double()))
             if name == "fitted" and "shown" not in found:
                 found["shown"] = _shown(data.x, images[: c.shown], fitted, seen, label)
-        if c.coarse < side and c.smoothness:
-            for name, pulled in _reach(answer, images, fills[FILLS:], label).items():
-                found["reach"].setdefault(name, []).append(short(pulled))
     return found
 
 

@@ -110,8 +110,8 @@ def rounds(
         period: H; with 1 it is SGD whose batch is that of all workers together.
         generator: of the noise.
 
-    Returns:
-        An iterator over the averages after the first round, the second, and so on, each (R, P).
+    Yields:
+        The averages after the first round, the second, and so on, each (R, P).
 
     Raises:
         ValueError: for an argument out of its range.
@@ -129,15 +129,10 @@ def rounds(
     first = checks.numbers("start", start)
     if first.ndim != 2:
         raise ValueError(f"start: must have shape (runs, P), got {first.shape}")
-    checks.function("gradient", gradient, "a function of weights and a generator")
-
-    def made() -> Iterator[Floats]:
-        average: Floats = first
-        while True:
-            w = np.repeat(average[:, None], K, axis=1)
-            for _ in range(H):
-                w -= step * gradient(w, generator)
-            average = w.mean(axis=1)
-            yield average
-
-    return made()
+    average: Floats = first
+    while True:
+        w = np.repeat(average[:, None], K, axis=1)
+        for _ in range(H):
+            w -= step * gradient(w, generator)
+        average = w.mean(axis=1)
+        yield average

@@ -16,21 +16,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from flatter_lib import checks
-
-Floats = NDArray[np.float64]
+from flatter_lib.checks import Floats
 
 
 class Motion(NamedTuple):
-    """What runs did, at the steps that were asked for, (settings, steps, runs); a mean field has no runs.
+    """What runs did, at the steps that were asked for, (settings, steps, runs).
 
     Attributes:
         square: the squared norm of the weights.
         overlap: m, the first component of the direction.
         turn: one minus the cosine between the direction and that of the step before, half the squared angle.
-        kept: the cosine between the direction and that at the first of these steps; NaN in a mean field.
+        kept: the cosine between the direction and that at the first of these steps.
     """
 
     square: Floats
@@ -112,7 +111,9 @@ class NormalizedRegression:
             ((2, 1, 3), True)
         """
         eta, lam, beta, start = _settings(lr, decay, momentum, square)
-        looks = _looks(at)
+        looks = np.atleast_1d(checks.counts("at", at, 1))
+        if looks.ndim != 1 or not looks.size or np.any(np.diff(looks) <= 0):
+            raise ValueError("at: must be steps in increasing order")
         generator = np.random.default_rng(checks.count("seed", seed, 0))
         first = generator.standard_normal((checks.count("runs", runs), self.inputs))
         first[:, 0] = 0.0
@@ -146,9 +147,9 @@ class NormalizedRegression:
         decay: ArrayLike,
         momentum: ArrayLike = 0.0,
         square: ArrayLike = 1.0,
-        at: ArrayLike,
-    ) -> Motion:
-        r"""The same without runs: the means of the five products of w, v and the target, as if none of them fluctuated.
+        steps: int,
+    ) -> Floats:
+        r"""The overlap without runs: from the means of the five products of w, v and the target, held free of noise.
 
         With :math:`q = |w|^2`, :math:`p = |v|^2`, :math:`c = w \cdot v`, :math:`a = w_1`, :math:`b = v_1` and
         :math:`m = a/\sqrt q`, a step is
@@ -165,14 +166,15 @@ class NormalizedRegression:
             decay: of the weights.
             momentum: of each setting.
             square: of the norm at the start.
-            at: the steps.
+            steps: how many.
+
+        Returns:
+            After every step, (settings, steps).
         """
         eta, lam, beta, q = _settings(lr, decay, momentum, square)
-        looks = _looks(at)
         p, c, a, b = np.zeros((4, eta.size))
-        seen = np.full((4, eta.size, looks.size), np.nan)
-        row = 0
-        for step in range(1, looks[-1] + 1):
+        seen = np.empty((eta.size, checks.count("steps", steps)))
+        for step in range(steps):
             root = np.sqrt(q)
             m = a / root
             pull = self.signal * (b - m * c / root) / root
@@ -180,24 +182,15 @@ class NormalizedRegression:
             p = beta**2 * p + force + lam**2 * q + 2 * beta * (lam * c - pull)
             b = beta * b - self.signal * (1 - m**2) / root + lam * a
             z = beta * c + lam * q
-            old, q, c, a = q, q - 2 * eta * z + eta**2 * p, z - eta * p, a - eta * b
-            if step == looks[row]:
-                seen[:3, :, row] = q, a / np.sqrt(q), 1 - (old - eta * z) / np.sqrt(old * q)
-                row += 1
-        return Motion(*seen)
+            q, c, a = q - 2 * eta * z + eta**2 * p, z - eta * p, a - eta * b
+            seen[:, step] = a / np.sqrt(q)
+        return seen
 
 
 def _settings(*arguments: ArrayLike) -> list[Floats]:
     ranges = {"lr": "(0, inf)", "decay": "[0, inf)", "momentum": "[0, 1)", "square": "(0, inf)"}
     given = zip(ranges.items(), arguments, strict=True)
     return checks.one_axis(**{name: checks.numbers(name, a, r) for (name, r), a in given})
-
-
-def _looks(at: ArrayLike) -> NDArray[np.int64]:
-    looks = np.atleast_1d(checks.counts("at", at, 1))
-    if looks.ndim != 1 or not looks.size or np.any(np.diff(looks) <= 0):
-        raise ValueError("at: must be steps in increasing order")
-    return looks
 
 
 def _cosine(w: Floats, other: Floats) -> Floats:

@@ -9,11 +9,10 @@ eigenvalue :math:`\lambda_1 = (1 + \tfrac12\cos\varphi)^2`, least at :math:`\var
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from flatter_lib import checks
-
-Floats = NDArray[np.float64]
+from flatter_lib.checks import Floats
 
 #: Where runs start on the ring, in radians.
 START = 0.5
@@ -30,58 +29,50 @@ def sharpness(angle: ArrayLike) -> Floats:
 
 
 def descend(
-    *, lr: ArrayLike, decay: ArrayLike, momentum: ArrayLike, fraction: ArrayLike, at: ArrayLike
+    *, decay: ArrayLike, momentum: ArrayLike, fraction: ArrayLike, steps: int
 ) -> tuple[Floats, Floats]:
     r"""Gradient descent with weight decay, from the steady swing across the ring that the edge would have.
 
     In that swing the weights change sides at every step; where the sharpness has no slope it has the height
-    :math:`\sqrt{\eta\lambda/(2(1+\beta))}` at unit norm.
+    :math:`\sqrt{\eta\lambda/(2(1+\beta))}` at unit norm. The step size :math:`\eta` is 1: only the product counts.
 
     Args:
-        lr: :math:`\eta` of each setting.
-        decay: :math:`\lambda`.
+        decay: :math:`\lambda` of each setting.
         momentum: :math:`\beta`.
         fraction: of the edge, effective step times sharpness at the start; it sets the norm.
-        at: steps at which it is looked at, from 1, increasing.
+        steps: how many.
 
     Returns:
-        The place on the ring, in radians, the mean over a step and the next one; and effective step times sharpness
-        there, over its value at the edge, :math:`2(1+\beta)`; (settings, steps) each.
+        After each step, the place on the ring, in radians, the mean with that after the next one; and effective step
+        times sharpness there, over its value at the edge, :math:`2(1+\beta)`; (settings, steps) each.
 
     Raises:
         ValueError: for an argument out of its range.
 
     Examples:
-        >>> place, edge = descend(lr=1.0, decay=1e-3, momentum=0.0, fraction=1.0, at=[1000, 4000])
-        >>> bool(START < place[0, 0] < place[0, 1] < np.pi)
+        >>> place, edge = descend(decay=1e-3, momentum=0.0, fraction=1.0, steps=4000)
+        >>> bool(START < place[0, 999] < place[0, 3999] < np.pi)
         True
     """
-    eta, lam, beta, part = checks.one_axis(
-        lr=checks.numbers("lr", lr, "(0, inf)"),
+    lam, beta, part = checks.one_axis(
         decay=checks.numbers("decay", decay, "(0, inf)"),
         momentum=checks.numbers("momentum", momentum, "[0, 1)"),
         fraction=checks.numbers("fraction", fraction, "(0, inf)"),
     )
-    looks = np.atleast_1d(checks.counts("at", at, 1))
-    if np.any(np.diff(looks) <= 0):
-        raise ValueError("at: must be steps in increasing order")
     top = 2 * (1 + beta)
-    height = np.sqrt(eta * lam / top)
-    x, y = (f(START) * np.ones(eta.size) for f in (np.cos, np.sin))
-    square = eta * sharpness(START) / (top * part * (1 + height**2))
-    w = np.sqrt(square) * np.array([x, y, height])
-    v = np.array([0 * x, 0 * x, -2 * w[2] / eta])
-    places, edges = np.empty((2, eta.size, looks.size))
-    for step in range(1, looks[-1] + 2):
+    height = np.sqrt(lam / top)
+    x, y = (f(START) * np.ones(lam.size) for f in (np.cos, np.sin))
+    w = np.sqrt(sharpness(START) / (top * part * (1 + height**2))) * np.array([x, y, height])
+    v = np.array([0 * x, 0 * x, -2 * w[2]])
+    path = np.empty((checks.count("steps", steps) + 2, *w.shape))
+    for step in range(len(path)):
+        path[step] = w
         length = np.sqrt((w * w).sum(0))
         u = w / length
         slope = 1 + 0.5 * u[0]
         g = u[2] * slope * np.array([0.5 * u[2], 0 * x, slope])
         v = beta * v + (g - (g * u).sum(0) * u) / length + lam * w
-        old, w = w, w - eta * v
-        row = np.searchsorted(looks, step - 1)
-        if step > 1 and looks[row] == step - 1:
-            ends = np.unwrap(np.arctan2([old[1], w[1]], [old[0], w[0]]), axis=0)
-            places[:, row] = ends.mean(0)
-            edges[:, row] = eta * sharpness(ends.mean(0)) / length**2 / top
-    return places, edges
+        w = w - v
+    angle = np.unwrap(np.arctan2(path[:, 1], path[:, 0]), axis=0)
+    place = (angle[1:-1] + angle[2:]) / 2
+    return place.T, (sharpness(place) / (path[1:-1] ** 2).sum(1) / top).T

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 from scipy.special import log_expit, logsumexp
 
 from flatter_lib import checks
+from flatter_lib.checks import Floats
 
-Floats = NDArray[np.float64]
 #: One layer of every run each: (runs, outputs, inputs).
 Weights = Sequence[Floats]
 #: Above this :math:`e^{-q}` is added to 1 in vain, and the logarithm of the loss is the first terms of its series.
@@ -59,9 +59,10 @@ class Classification:
     Examples:
         >>> task = Classification(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([1, -1]), leak=0.5)
         >>> weights = [np.array([[[2.0, 0.0], [-2.0, 0.0]]]), np.array([[[2.0, -2.0]]])]
-        >>> task.outputs(weights)[0, :, 0], task.log_loss(weights).log.round(3)
+        >>> log = task.log_loss(weights).log
+        >>> task.outputs(weights)[0, :, 0], log.round(3)
         (array([ 6., -6.]), array([-5.308]))
-        >>> task.margin(weights), task.smoothed_margin(weights).round(3)
+        >>> task.margin(weights), task.smoothed_margin(weights, log).round(3)
         (array([0.375]), array([0.332]))
     """
 
@@ -71,12 +72,10 @@ class Classification:
 
     def __post_init__(self) -> None:
         checks.number("leak", self.leak, "[0, 1]")
-        if checks.numbers("inputs", self.inputs).ndim != 2 or self.labels.shape != (
-            len(self.inputs),
-        ):
-            raise ValueError(
-                f"labels: must be one for each row of inputs, got shapes {self.labels.shape} and {self.inputs.shape}"
-            )
+        rows = checks.numbers("inputs", self.inputs)
+        if rows.ndim != 2 or self.labels.shape != rows.shape[:1]:
+            shapes = f"{self.labels.shape} and {rows.shape}"
+            raise ValueError(f"labels: must be one for each row of inputs, got shapes {shapes}")
 
     def outputs(self, weights: Weights) -> Floats:
         """f, shape (runs, n, outputs)."""
@@ -109,9 +108,8 @@ class Classification:
         least: Floats = q.min(axis=1)
         return least / norm(weights) ** len(weights)
 
-    def smoothed_margin(self, weights: Weights, log: Floats | None = None) -> Floats:
-        r""":math:`\ell^{-1}(S) / |w|^L`, shape (runs,); ``log`` is :math:`\ln S`, if it is known already."""
-        log = self.log_loss(weights).log if log is None else log
+    def smoothed_margin(self, weights: Weights, log: Floats) -> Floats:
+        r""":math:`\ell^{-1}(S) / |w|^L`, shape (runs,), where ``log`` is :math:`\ln S`."""
         return inverse_loss(log) / norm(weights) ** len(weights)
 
     def _forward(self, weights: Weights) -> list[Floats]:
@@ -198,9 +196,9 @@ def descend(
 
 
 def descend_by_loss(
-    task: Classification, weights: Weights, steps: int, first: float = 0.1
+    task: Classification, weights: Weights, steps: int
 ) -> Iterator[tuple[list[Floats], Loss]]:
-    r"""Gradient descent with the step :math:`\eta = a/S`, where a grows for as long as the loss falls.
+    r"""Gradient descent with the step :math:`\eta = a/S`, where a, from 0.1, grows for as long as the loss falls.
 
     A step that raises the loss is not taken. After one that is, a becomes :math:`2^{1/5} a`, else :math:`2^{-1/10} a`:
     the rule of the public code for arXiv:1906.05890, which asks once an epoch; here an epoch is a step.
@@ -209,17 +207,16 @@ def descend_by_loss(
         task: whose loss it is.
         weights: the start.
         steps: how many are tried.
-        first: a of the first one.
 
     Yields:
         Weights and loss before each trial, and at the end.
 
     Raises:
-        ValueError: for no steps, or a first step that is not positive.
+        ValueError: for no steps.
     """
     checks.count("steps", steps)
     here, at = list(weights), task.log_loss(weights)
-    rate = np.full(len(at.log), checks.number("first", first, "(0, inf)"))
+    rate = np.full(len(at.log), 0.1)
     for _ in range(steps):
         yield here, at
         there = _moved(here, at.gradient, rate)
@@ -235,42 +232,19 @@ def descend_by_loss(
     yield here, at
 
 
-def best_linear(task: Classification) -> Floats:
-    r"""The unit vector u whose :math:`\min_n y_n u \cdot x_n` is largest, shape (d,), for labels -1 and 1.
-
-    Raises:
-        RuntimeError: if no vector separates the labels.
-
-    Examples:
-        >>> task = Classification(np.array([[1.0, 3.0], [1.0, -1.0], [-2.0, 0.0]]), np.array([1, 1, -1]))
-        >>> best_linear(task).round(6) + 0.0
-        array([1., 0.])
-    """
-    signed = task.inputs * task.labels[:, None]
-    # Least distance: Lawson & Hanson (1974), Solving least squares problems, chapter 23.
-    rows = np.vstack([signed.T, np.ones(len(signed))])
-    last = np.eye(len(rows))[-1]
-    residual = rows @ nnls(rows, last)[0] - last
-    if np.linalg.norm(residual) < 1e-9:
-        raise RuntimeError("no vector found that separates the labels: there is none")
-    w = -residual[:-1] / residual[-1]
-    unit: Floats = w / np.linalg.norm(w)
-    return unit
-
-
-def best_two_layer(task: Classification, directions: int = 720) -> tuple[float, Weights]:
-    r"""The largest normalized margin of all networks of two layers on inputs in the plane, and one that has it.
+def best_two_layer(task: Classification, directions: int = 720) -> Weights:
+    r"""Of all networks of two layers on inputs in the plane, one whose normalized margin is largest.
 
     With unit vectors u and :math:`c = |a||w|` of each unit, :math:`|w|^2 \ge 2 \sum c`, and the margin's maximum is
     the linear program of least :math:`\sum c` with :math:`y_n \sum_u \pm c_u \phi(u \cdot x_n) \ge 1`: convex, so that
-    it is the global one, of every width.
+    it is the global one, of every width. With a leak of 1 it is half the margin of the best line.
 
     Args:
         task: inputs of shape (n, 2), labels -1 and 1.
         directions: u tried, equally spaced; the margin errs downwards, by their spacing squared.
 
     Returns:
-        The margin, and the weights of one run, balanced.
+        The weights of one run, balanced.
 
     Raises:
         RuntimeError: if no network has all labels right.
@@ -278,8 +252,8 @@ def best_two_layer(task: Classification, directions: int = 720) -> tuple[float, 
     Examples:
         >>> corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         >>> task = Classification(corners, np.array([1, 1, -1, -1]), leak=0.5)
-        >>> round(best_two_layer(task)[0], 6)  # (1 + leak) / 4 times the margin of a line
-        0.375
+        >>> task.margin(best_two_layer(task)).round(6)  # (1 + leak) / 4 times the margin of a line
+        array([0.375])
     """
     angles = np.arange(directions) * 2 * np.pi / directions
     u = np.column_stack([np.cos(angles), np.sin(angles)])
@@ -293,7 +267,7 @@ def best_two_layer(task: Classification, directions: int = 720) -> tuple[float, 
     used = np.flatnonzero(c > 1e-12 * c.max())
     root = np.sqrt(c[used])
     outer = np.where(used < directions, root, -root)
-    return float(0.5 / c.sum()), [(root[:, None] * u[used % directions])[None], outer[None, None]]
+    return [(root[:, None] * u[used % directions])[None], outer[None, None]]
 
 
 def _moved(weights: Weights, along: Weights, rate: Floats) -> list[Floats]:

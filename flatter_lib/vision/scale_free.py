@@ -35,7 +35,6 @@ class ScaleFreeNetworks:
         settings: how many.
         starts: how many.
         width: units of each layer, at least 10.
-        seed: of weights, readouts and minibatches.
 
     Raises:
         ValueError: for an argument out of its range.
@@ -55,10 +54,9 @@ class ScaleFreeNetworks:
         settings: int,
         starts: int,
         width: int = 32,
-        seed: int = 0,
     ) -> None:
         self._x, self._labels = x, labels
-        self._draws = torch.Generator().manual_seed(checks.count("seed", seed, 0))
+        self._draws = torch.Generator().manual_seed(0)
         sizes = checks.count("settings", settings), checks.count("starts", starts)
         self.weights = []
         for inputs in (x.shape[1], checks.count("width", width, CLASSES)):
@@ -131,13 +129,12 @@ class ScaleFreeNetworks:
         gradients = torch.autograd.grad(loss, leaves, create_graph=True)
         draws = torch.Generator().manual_seed(0)
         image = [torch.randn(w.shape, dtype=w.dtype, generator=draws) for w in leaves]
-        value = x.new_zeros(())
         for _ in range(checks.count("products", products)):
             size = sum((v * v).sum((-1, -2), keepdim=True) for v in image) ** 0.5
             vector = [v / size for v in image]
             image = list(torch.autograd.grad(gradients, leaves, vector, retain_graph=True))
-            value = torch.stack([(a * b).sum((-1, -2)) for a, b in zip(vector, image, strict=True)])
-        return value.sum(0)
+        along = [(a * b).sum((-1, -2)) for a, b in zip(vector, image, strict=True)]
+        return torch.stack(along).sum(0)
 
     def _batch(self, batch: int | None) -> tuple[Tensor, Tensor]:
         """Images and labels with an axis of starts, of length 1 if all starts see the same."""

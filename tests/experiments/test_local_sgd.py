@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from flatter_lib.experiments.local_sgd import PROFILES, expected, run
+from flatter_lib.experiments.local_sgd import PROFILES, _expected, run
 from flatter_lib.experiments.mlp_fashion_mnist import at_rest, starts_of
 from flatter_lib.valleys import slow
 from flatter_lib.valleys.local import label_noise
@@ -45,7 +45,7 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it(c) -> None:
         starts.judged(starts.floor, c.images, "trace")[j], rel=1e-2
     )
     first = starts.network, starts.floor[0], x
-    assert found["expected"] == pytest.approx(expected(*first, c.lr, 4, c.period), rel=1e-9)
+    assert found["expected"] == pytest.approx(_expected(*first, c.lr, 4, c.period), rel=1e-9)
 
 
 def test_what_is_expected_is_the_drift_of_the_slow_equation() -> None:
@@ -65,7 +65,7 @@ def test_what_is_expected_is_the_drift_of_the_slow_equation() -> None:
         noise = label_noise(1.0, lr=2 * 0.05, workers=workers, period=period)
         found.append(slope @ slow.drift(outputs, w[None], noise)[0])
     fast, slowly = found
-    assert expected(network, w, x, 0.05, 4, 30) == pytest.approx(float(fast / slowly), rel=1e-9)
+    assert _expected(network, w, x, 0.05, 4, 30) == pytest.approx(float(fast / slowly), rel=1e-9)
     assert 1.05 < float(fast / slowly) < 4
 
 

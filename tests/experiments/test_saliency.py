@@ -12,7 +12,7 @@ from flatter_lib.experiments import saliency
 from flatter_lib.vision.networks import unflatten
 from flatter_lib.vision.saliency import fit_masks, upsampled
 
-SMALL = saliency.PROFILES["smoke"][4]
+SMALL = replace(saliency.PROFILES["smoke"][4], seed=1)
 
 
 def test_measures_and_reach_by_hand() -> None:
@@ -39,7 +39,7 @@ def test_measures_and_reach_by_hand() -> None:
     assert likelihood[1] < min(likelihood[0], likelihood[2])
 
     images = data.x_test[held : held + SMALL.masked]
-    generator = torch.Generator().manual_seed(10_000)
+    generator = torch.Generator().manual_seed(10_001)
     rows = torch.randint(len(data.x), (20, 64), generator=generator)
     fills = torch.stack([torch.stack([data.x[r, i] for i, r in enumerate(row)]) for row in rows])
     p = torch.softmax(outputs(images) / temperature, -1)

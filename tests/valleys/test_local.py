@@ -85,7 +85,7 @@ def test_the_noise_has_the_covariance_that_is_said() -> None:
 def test_what_means_nothing_is_refused_by_name(changed: dict, name: str) -> None:
     given = {"lr": 0.1, "workers": 2, "period": 3} | changed
     with pytest.raises(ValueError, match=f"^{name}: must be"):
-        rounds(lambda w, g: w, np.ones((1, 1)), generator=np.random.default_rng(0), **given)
+        next(rounds(lambda w, g: w, np.ones((1, 1)), generator=np.random.default_rng(0), **given))
     with pytest.raises(ValueError, match=f"^{name}: must be"):
         label_noise(1.0, **given)
 
@@ -94,11 +94,13 @@ def test_curvatures_beyond_the_edge_and_starts_without_runs_are_refused() -> Non
     with pytest.raises(ValueError, match=r"^curvature: must be"):
         share(21.0, 0.1, 3)
     with pytest.raises(ValueError, match=r"^start: must have"):
-        rounds(
-            lambda w, g: w,
-            np.ones(2),
-            lr=0.1,
-            workers=2,
-            period=2,
-            generator=np.random.default_rng(0),
+        next(
+            rounds(
+                lambda w, g: w,
+                np.ones(2),
+                lr=0.1,
+                workers=2,
+                period=2,
+                generator=np.random.default_rng(0),
+            )
         )

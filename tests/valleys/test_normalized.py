@@ -64,10 +64,8 @@ def test_the_five_means_are_those_of_many_runs_in_many_dimensions(momentum: floa
         "square": 1.2,
     }
     runs = model.simulate(**given, at=[50, 150], runs=200)
-    means = model.mean_field(**given, at=[50, 150])
-    assert np.abs(runs.overlap.mean(-1) - means.overlap).max() < 0.02
-    assert np.abs(runs.square.mean(-1) / means.square - 1).max() < 0.02
-    assert np.abs(runs.turn.mean(-1) / means.turn - 1).max() < 0.2
+    means = model.mean_field(**given, steps=150)[:, [49, 149]]
+    assert np.abs(runs.overlap.mean(-1) - means).max() < 0.02
 
 
 def test_only_the_product_counts() -> None:
@@ -82,5 +80,7 @@ def test_what_is_refused() -> None:
     good = {"lr": 0.1, "decay": 0.1, "at": [3], "runs": 1}
     refuses(MODEL.simulate, good, lr=0, decay=-1, momentum=1, square=0, runs=0, at=0)
     refuses(NormalizedRegression, {}, inputs=1, signal=-1, noise=-1, batch=0)
-    with pytest.raises(ValueError, match="at: must be steps"):
-        MODEL.simulate(lr=0.1, decay=0.1, at=[3, 2], runs=1)
+    refuses(MODEL.mean_field, {"lr": 0.1, "decay": 0.1, "steps": 1}, lr=0, steps=0)
+    for at in ([3, 2], [3, 3]):
+        with pytest.raises(ValueError, match="at: must be steps"):
+            MODEL.simulate(lr=0.1, decay=0.1, at=at, runs=1)

@@ -8,8 +8,8 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from flatter_lib.checks import Floats
 from flatter_lib.valleys import ring
-from flatter_lib.valleys.ring import Floats
 from tests.refusals import refuses
 
 
@@ -21,14 +21,14 @@ def loss(w: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])
 def test_a_run_is_that_of_torch(momentum: float) -> None:
-    place, edge = ring.descend(lr=0.8, decay=0.01, momentum=momentum, fraction=0.95, at=[1, 6])
+    place, edge = ring.descend(decay=0.01, momentum=momentum, fraction=0.95, steps=6)
     top = 2 * (1 + momentum)
-    square = 0.8 * (1 + 0.5 * np.cos(0.5)) ** 2 / (top * 0.95)
-    height = (0.8 * 0.01 / top) ** 0.5
+    square = (1 + 0.5 * np.cos(0.5)) ** 2 / (top * 0.95)
+    height = (0.01 / top) ** 0.5
     start = np.array([np.cos(0.5), np.sin(0.5), height])
     w = torch.tensor(square**0.5 * start / (1 + height**2) ** 0.5, requires_grad=True)
-    optimizer = torch.optim.SGD([w], lr=0.8, momentum=momentum, weight_decay=0.01)
-    swing = torch.tensor([0.0, 0.0, -2 * w[2].item() / 0.8], dtype=torch.float64)
+    optimizer = torch.optim.SGD([w], lr=1.0, momentum=momentum, weight_decay=0.01)
+    swing = torch.tensor([0.0, 0.0, -2 * w[2].item()], dtype=torch.float64)
     optimizer.state[w]["momentum_buffer"] = swing
     kept = []
     for _ in range(7):
@@ -36,12 +36,12 @@ def test_a_run_is_that_of_torch(momentum: float) -> None:
         w.grad = torch.autograd.grad(loss(w), w)[0]
         optimizer.step()
         kept.append(w.detach().numpy().copy())
-    for i, k in enumerate((1, 6)):
+    for k in (1, 6):
         angles = [np.arctan2(x[1], x[0]) for x in (kept[k - 1], kept[k])]
-        assert place[0, i] == pytest.approx(np.mean(angles), rel=1e-12)
+        assert place[0, k - 1] == pytest.approx(np.mean(angles), rel=1e-12)
         curved = (1 + 0.5 * np.cos(np.mean(angles))) ** 2
-        step = 0.8 / (kept[k - 1] @ kept[k - 1])
-        assert edge[0, i] == pytest.approx(step * curved / top, rel=1e-12)
+        step = 1 / (kept[k - 1] @ kept[k - 1])
+        assert edge[0, k - 1] == pytest.approx(step * curved / top, rel=1e-12)
 
 
 def test_the_sharpness_is_the_hessians() -> None:
@@ -59,13 +59,11 @@ def test_descent_follows_the_flow_of_the_edge() -> None:
 
     times = [1.0, 3.0]
     flow = solve_ivp(rate, (0, 3), [ring.START], t_eval=times, rtol=1e-9).y[0]
-    place, edge = ring.descend(
-        lr=[1.0, 3.0], decay=[2e-3, 2e-3 / 3], momentum=0.0, fraction=1.0, at=[500, 1500]
-    )
-    assert np.abs(place - flow).max() < 0.02
+    place, edge = ring.descend(decay=2e-3, momentum=0.0, fraction=1.0, steps=1500)
+    assert np.abs(place[0, [499, 1499]] - flow).max() < 0.02
     assert np.abs(edge - 1).max() < 0.1
 
 
 def test_what_is_refused() -> None:
-    good = {"lr": 0.1, "decay": 0.1, "momentum": 0.0, "fraction": 1.0, "at": [3]}
-    refuses(ring.descend, good, lr=0, decay=0, momentum=1, fraction=0, at=[4, 3])
+    good = {"decay": 0.1, "momentum": 0.0, "fraction": 1.0, "steps": 3}
+    refuses(ring.descend, good, decay=0, momentum=1, fraction=0, steps=0)

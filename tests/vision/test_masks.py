@@ -23,7 +23,7 @@ def curved(x: Tensor) -> Tensor:
 
 def test_a_free_mask_of_a_linear_score_keeps_the_pixels_that_pull_up() -> None:
     fitted = saliency.fit_masks(
-        lambda x: x @ W.T, IMAGES, FILLS[:1], coarse=4, smoothness=0.0, area=0.0, steps=300, lr=0.5
+        lambda x: x @ W.T, IMAGES, FILLS[:1], coarse=4, smoothness=0.0, area=0.0, steps=300
     )
     pull = W * (IMAGES - FILLS[0]).unsqueeze(1)
     assert torch.equal(saliency.upsampled(fitted, 4) > 0.5, pull > 0)
@@ -32,7 +32,7 @@ def test_a_free_mask_of_a_linear_score_keeps_the_pixels_that_pull_up() -> None:
 def test_a_fit_is_what_a_loop_over_pixels_makes_of_it() -> None:
     lr, smoothness, area = 0.1, 3.0, 2.0
     fitted = saliency.fit_masks(
-        curved, IMAGES, FILLS, coarse=2, smoothness=smoothness, area=area, steps=3, lr=lr
+        curved, IMAGES, FILLS, coarse=2, smoothness=smoothness, area=area, steps=3
     )
     # Bilinear weights from 2 to 4 pixels along a side.
     up = torch.tensor([[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]], dtype=torch.float64)
@@ -57,7 +57,8 @@ def test_a_fit_is_what_a_loop_over_pixels_makes_of_it() -> None:
 
 def test_integrated_gradients_add_up_to_the_difference() -> None:
     """Sundararajan et al. 2017: over pixels they sum to the score of the image less that of the baseline."""
-    found = saliency.attributions(curved, IMAGES, FILLS[0], 4000).sum(-1)
+    shares = [(j + 0.5) / 4000 for j in range(4000)]
+    found = saliency.attributions(curved, IMAGES, FILLS[0], shares).sum(-1)
     assert torch.allclose(found, curved(IMAGES) - curved(FILLS[0]), atol=1e-5)
 
 

@@ -82,6 +82,6 @@ def test_the_sharpness_is_the_hessians() -> None:
 
 
 def test_what_is_refused() -> None:
-    refuses(networks, {}, settings=0, starts=0, width=9, seed=-1)
+    refuses(networks, {}, settings=0, starts=0, width=9)
     good = {"steps": 1, "batch": None, "lr": 0.1, "decay": 0.1}
     refuses(networks().run, good, steps=0, batch=1, lr=0, decay=-1, momentum=1)
