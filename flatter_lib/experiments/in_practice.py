@@ -28,6 +28,8 @@ GRID: Mapping[int, Mapping[float, tuple[float, ...]]] = {
     64: dict.fromkeys((0.0, 0.9), (0.5, 1.0, 2.0)),
     512: {0.0: (1.0, 2.0, 4.0, 8.0), 0.9: (2.0, 4.0, 8.0, 16.0), 0.97: (4.0, 8.0)},
 }
+#: By batch size and momentum, the effective step at which more seeds are run: the one that the first two chose.
+CHOSEN: Mapping[int, Mapping[float, float]] = {64: {0.0: 1.0, 0.9: 2.0}}
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,22 @@ class Configuration:
         return max(4, self.epochs * self.images // self.batch)
 
 
-def _profile(seeds: int, **others: Any) -> list[Configuration]:
-    return [
-        Configuration(effective, momentum, batch, seed, **others)
+def _profile(seeds: int, more: int = 0, **others: Any) -> list[Configuration]:
+    """The grid for some seeds, and the chosen steps for more of them."""
+    cells = [
+        (effective, momentum, batch, seed)
         for seed in range(seeds)
         for batch, momenta in GRID.items()
         for momentum, steps in momenta.items()
         for effective in steps
     ]
+    cells += [
+        (effective, momentum, batch, seed)
+        for seed in range(seeds, seeds + more)
+        for batch, momenta in CHOSEN.items()
+        for momentum, effective in momenta.items()
+    ]
+    return [Configuration(*cell, **others) for cell in cells]
 
 
 #: Short runs on other images, in double precision: what a reader makes again.
@@ -106,7 +116,7 @@ SHORT = [
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": SHORT,
-    "laptop": [*_profile(seeds=6), *SHORT],
+    "laptop": [*_profile(seeds=6, more=14), *SHORT],
     "paper": _profile(seeds=6, epochs=160, depth=32, width=1.0, images=50_000, pool=1),
 }
 
