@@ -7,8 +7,9 @@ sentence is computed once. The steps are those of plain SGD, of SGD with momentu
 
 *The Marginal Value of Momentum* (arXiv:2307.15196) fine-tunes RoBERTa-large. Public code that it builds on does so by a
 prompt, with K of 16, 64 and 512, these five splits, batches of 8, 1,000 steps, at most 1,000 test sentences. Those
-numbers are kept where they fit; all sentences as a fourth K, model, classifier, step sizes and length of the runs are this book's own. ``paper``
-trains all layers of RoBERTa-large, with a classifier in place of the prompt; it has not been run.
+numbers are kept where they fit. Ours are all sentences as a fourth K, the model, its classifier, the step sizes and the
+length of the runs. ``paper`` trains all layers of RoBERTa-large, with a classifier in place of the prompt; it has not
+been run.
 """
 
 from __future__ import annotations
