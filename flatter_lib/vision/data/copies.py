@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from flatter_lib import files
-from flatter_lib.files import data_root
+from flatter_lib.files import data_root as data_root
 from flatter_lib.vision.data.images import Images
 from flatter_lib.vision.data.known import Dataset, Source, catalogue
 from flatter_lib.vision.data.layouts import Arrays, DataError, Files
