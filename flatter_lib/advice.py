@@ -41,9 +41,9 @@ class Law:
             calibrated on.
     """
 
-    delay: Mapping[str, float] = field(default_factory=lambda: {"slope": 2.2, "noise": 3.2})
+    delay: Mapping[str, float] = field(default_factory=lambda: {"slope": 2.5, "noise": 3.2})
     border: Mapping[str, float] = field(default_factory=lambda: {"slope": math.inf, "noise": 11.0})
-    factor: Mapping[str, float] = field(default_factory=lambda: {"slope": 1.6, "noise": 3.3})
+    factor: Mapping[str, float] = field(default_factory=lambda: {"slope": 2.3, "noise": 3.3})
 
 
 #: The book's numbers.
@@ -110,7 +110,7 @@ def advise(
         faster tuned 224 [68, 741] 0.962
         >>> slope = advise(0.01, 0.9, 1.0, steps=5_000, carried_by="slope", at_rest=0.01)
         >>> print(slope.region, f"{slope.as_typed:.1f}")
-        same 8.7 [5.5, 14.0]
+        same 8.7 [3.8, 20.0]
     """
     eta = checks.number("lr", lr, "(0, inf)")
     memory = 1.0 / (1.0 - checks.number("momentum", momentum, "[0, 1)"))

@@ -1,4 +1,4 @@
-"""A file is replaced only by a finished one."""
+"""Where data lie, and how a file is replaced: only by a finished one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder for data: the argument, else ``FLATTER_DATA``, else ``flatter`` among the user's own data.
+
+    The last is ``$XDG_DATA_HOME/flatter`` or ``~/.local/share/flatter``. The folder need not exist.
+
+    Examples:
+        >>> data_root("scratch").name
+        'scratch'
+    """
+    given = os.fspath(root) if root is not None else os.environ.get("FLATTER_DATA")
+    if given:
+        return Path(given).expanduser().absolute()
+    # The XDG specification: a relative path counts as unset.
+    share = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (share if share.is_absolute() else Path.home() / ".local" / "share") / "flatter"
 
 
 def replace(path: Path, content: bytes, folder: Path | None = None, sync: bool = False) -> None:

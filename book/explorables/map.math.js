@@ -1,9 +1,9 @@
 /* What momentum is worth at a setting: flatter_lib.advice, where each line is explained. */
 
 export const POWERS = { slope: 1, noise: 2 };
-export const DELAY = { slope: 2.2, noise: 3.2 };
+export const DELAY = { slope: 2.5, noise: 3.2 };
 export const BORDER = { slope: Infinity, noise: 11 };
-export const FACTOR = { slope: 1.6, noise: 3.3 };
+export const FACTOR = { slope: 2.3, noise: 3.3 };
 const DIFFERENT = 1.25;
 
 function regionOf(time, plain, tuned, matched) {

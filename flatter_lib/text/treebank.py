@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flatter_lib.files import data_root
+
 #: SHA-256 of the three files of the copy that this book's records were measured on.
 DIGESTS = {
     "train": "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
@@ -34,14 +36,6 @@ class Sentences:
 
     texts: tuple[str, ...]
     labels: NDArray[np.int64]
-
-
-def data_root() -> Path:
-    """The folder for data, as for images: ``FLATTER_DATA``, else ``flatter`` among the user's own data."""
-    if given := os.environ.get("FLATTER_DATA"):
-        return Path(given).expanduser().absolute()
-    share = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (share if share.is_absolute() else Path.home() / ".local" / "share") / "flatter"
 
 
 def sst2(folder: str | os.PathLike[str] | None = None) -> dict[str, Sentences]:

@@ -17,7 +17,7 @@ LIBRARY = Project.find(Path(__file__).parent).library
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("faces",),  # what a package's __init__ is made of
     ("checks",),
-    ("files",),  # how a file is replaced
+    ("files",),  # where data lie, how a file is replaced
     ("compiled",),
     ("heavy_ball",),
     ("stats",),

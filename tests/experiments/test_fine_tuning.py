@@ -71,6 +71,8 @@ def test_examples_are_nested_and_as_many_of_each_class() -> None:
     assert len(set(more)) == 128
     assert labels[more].sum() == 64
     assert set(few) != set(chosen(labels, 16, 43))
+    every = chosen(labels, max(np.bincount(labels)), 42)
+    assert sorted(every) == list(range(300))
     refuses(chosen, {"labels": labels, "examples": 3, "seed": 0}, examples=200)
 
 

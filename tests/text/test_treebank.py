@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flatter_lib.text.treebank import DIGESTS, data_root, sst2
+from flatter_lib.files import data_root
+from flatter_lib.text.treebank import DIGESTS, sst2
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:

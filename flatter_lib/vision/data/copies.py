@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from flatter_lib import files
+from flatter_lib.files import data_root as data_root
 from flatter_lib.vision.data.images import Images
 from flatter_lib.vision.data.known import Dataset, Source, catalogue
 from flatter_lib.vision.data.layouts import Arrays, DataError, Files
@@ -31,23 +32,6 @@ class Location:
     label: str
     folder: Path
     passed_over: tuple[str, ...] = ()
-
-
-def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder for data: the argument, else ``FLATTER_DATA``, else ``flatter`` among the user's own data.
-
-    The last is ``$XDG_DATA_HOME/flatter`` or ``~/.local/share/flatter``. The folder need not exist.
-
-    Examples:
-        >>> data_root("scratch").name
-        'scratch'
-    """
-    given = os.fspath(root) if root is not None else os.environ.get("FLATTER_DATA")
-    if given:
-        return Path(given).expanduser().absolute()
-    # The XDG specification: a relative path counts as unset.
-    share = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (share if share.is_absolute() else Path.home() / ".local" / "share") / "flatter"
 
 
 def load(
