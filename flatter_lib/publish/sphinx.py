@@ -1,6 +1,6 @@
 """The Sphinx extension of the book.
 
-Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
+Named in ``_config.yml``. It brings mathematics as MathML, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
 ``{machines-table}`` and ``{explorable}``, at the end of each chapter's page how it was executed, and warnings about
 text that Sphinx itself would let pass.
@@ -19,7 +19,7 @@ from flatter_lib.publish.extension import (
     explorable,
     ledger_table,
     leftovers,
-    mathjax,
+    mathml,
     prose,
     reading,
     repository,
@@ -36,7 +36,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         explorable,
         leftovers,
         ledger_table,
-        mathjax,
+        mathml,
         prose,
         reading,
         repository,

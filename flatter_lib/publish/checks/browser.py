@@ -32,10 +32,6 @@ _AXE = (
     "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations'], preload: false })"
     ".then(r => r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html.slice(0, 90)]))"
 )
-#: Sets every formula, also those that are far down.
-_SET = (
-    "() => window.MathJax?.startup?.promise.then(() => MathJax.startup.document.lazyTypesetAll?.())"
-)
 #: Moves a slider of a drawing a step and says whether the picture or its words are others then.
 _MOVE = """async slider => {
   const drawing = slider.closest(".explorable");
@@ -110,7 +106,6 @@ def _problems(page: Page, address: str, home: str, axe: Path) -> Iterator[tuple[
     page.on("request", lambda request: asked.append(request.url))
     page.set_viewport_size({"width": WIDE, "height": 900})
     page.goto(address)
-    page.evaluate(_SET)
     for slider in page.query_selector_all(".explorable input[type=range]"):
         if not slider.evaluate(_MOVE):
             name = slider.evaluate("x => x.parentElement.innerText.trim()")

@@ -27,7 +27,6 @@ _SCRIPT_ADDRESS = re.compile(
 )
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_MATHJAX = re.compile(r"mathjax.*\.js\Z", re.IGNORECASE)
 _FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
 
 #: By which element or rule something is fetched, and from where.
@@ -107,15 +106,14 @@ def images(site: Site) -> list[Finding]:
 
 
 def mathematics(site: Site) -> list[Finding]:
-    """Every page with formulas draws them with a MathJax that lies beside it."""
+    """Every formula is MathML, which a browser draws by itself."""
     cure = "keep flatter_lib.publish.sphinx among the extensions in _config.yml, then: flatter book"
-    found = []
-    for path, page in site.pages.items():
-        scripts = [urlsplit(str(tag["src"])).path for tag in page.select("script[src]")]
-        ours = [s for s in scripts if _MATHJAX.search(s) and _target(path, s).is_file()]
-        if page.select(".math") and not ours:
-            found.append(Finding(site.name(path), "has formulas and no MathJax of its own", cure))
-    return found
+    return [
+        Finding(site.name(path), f"its formula {formula.get_text()[:40]!r} is not MathML", cure)
+        for path, page in site.pages.items()
+        for formula in page.select(".math")
+        if formula.find("math") is None
+    ]
 
 
 def _loads(page: BeautifulSoup) -> Iterator[Load]:
