@@ -2,8 +2,8 @@
 
 Named in ``_config.yml``. It brings mathematics as MathML, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
-``{machines-table}`` and ``{explorable}``, at the end of each chapter's page how it was executed, and warnings about
-text that Sphinx itself would let pass.
+``{machines-table}``, ``{terms-index}`` and ``{explorable}``, previews of what links lead to, the numbers of figures,
+at the end of each chapter's page how it was executed, and warnings about text that Sphinx itself would let pass.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from flatter_lib.publish.extension import (
     evidence_tables,
     execution_record,
     explorable,
+    figure_data,
+    finds,
+    lean,
     ledger_table,
     leftovers,
     mathml,
+    previews,
     prose,
     reading,
     repository,
+    terms,
     typography,
 )
 
@@ -34,12 +39,17 @@ def setup(app: Sphinx) -> dict[str, Any]:
         evidence_tables,
         execution_record,
         explorable,
+        figure_data,
+        finds,
+        lean,
         leftovers,
         ledger_table,
         mathml,
+        previews,
         prose,
         reading,
         repository,
+        terms,
         typography,
     ):
         part.setup(app)

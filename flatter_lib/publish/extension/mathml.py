@@ -56,7 +56,9 @@ def mathml(tex: str, *, display: bool = False) -> str:
 
 def lacking(made: str, font: Path) -> str:
     """The characters of a formula that a font does not have."""
-    words = unescape(re.sub(r"<[^>]*>|\s", "", made))
+    words = unescape(
+        re.sub(r"<[^>]*>|\s|\ufe00", "", made)
+    )  # the last one only chooses between shapes
     return "".join(sorted(set(words) - _glyphs(font)))
 
 
