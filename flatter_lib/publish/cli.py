@@ -281,6 +281,22 @@ def claims(
 
 
 @app.command()
+def pdf() -> None:
+    """Print the pages in _build/html as one PDF, with contents and page numbers: _build/book.pdf."""
+    from flatter_lib.publish import pdf as printer
+
+    project = Project.find()
+    if not project.html.is_dir():
+        raise BookError("no pages in _build/html: `flatter book` builds them")
+    if lacks := printer.missing():
+        raise BookError(f"printing needs {lacks}")
+    target = project.build / "book.pdf"
+    with out.status("printing the pages"):
+        sheets = printer.make(project, project.html, target)
+    _say(f"{sheets} sheets: {target.relative_to(project.root)}")
+
+
+@app.command()
 def links(
     try_: Annotated[bool, typer.Option("--try", help="Ask each host for its page.")] = False,
 ) -> None:

@@ -23,7 +23,7 @@ from flatter_lib.publish.checks import built
 from flatter_lib.publish.checks.finding import Finding
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGES = ("playwright", "axe_playwright_python")
@@ -79,15 +79,11 @@ def opened(html: Path) -> list[Finding]:
         html: where the pages were built.
     """
     import axe_playwright_python
-    from playwright.sync_api import sync_playwright
 
     site = built.read(html)
-    program = next(filter(None, map(shutil.which, BROWSERS)))
     (axe,) = Path(*axe_playwright_python.__path__).rglob("axe.min.js")
     found = []
-    with _served(site.html) as home, sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=program, args=options)
+    with served(site.html) as home, started() as browser:
         context = browser.new_context(reduced_motion="reduce")
         context.set_default_timeout(60_000)
         for path, parsed in site.pages.items():
@@ -98,12 +94,24 @@ def opened(html: Path) -> list[Finding]:
             problems = _problems(page, address, home, site.html, axe)
             found += [Finding(site.name(path), what, cure) for what, cure in problems]
             page.close()
-        browser.close()
     return found
 
 
 @contextlib.contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def started() -> Iterator[Browser]:
+    """This machine's browser, as long as it is needed."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, BROWSERS)))
+    options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=options)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
     """The address at which a folder is served to this machine, as long as it is."""
 
     class Quiet(SimpleHTTPRequestHandler):
