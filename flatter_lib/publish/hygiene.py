@@ -38,6 +38,7 @@ AFTER_BUILD: tuple[Callable[[built.Site], list[Finding]], ...] = (
     built.local,
     built.links,
     built.images,
+    built.small_words,
     built.mathematics,
 )
 

@@ -119,6 +119,17 @@ def test_only_the_theme_may_decorate(site: Site) -> None:
     assert site.reports() == {"built.images": [line]}
 
 
+def test_words_of_a_figure_that_are_too_small(site: Site) -> None:
+    letters = (
+        '<svg><g transform="translate(1 2) scale(0.1 -0.1)"/><g transform="scale({} -{})"/></svg>'
+    )
+    for name, size in (("fine", 0.08), ("small", 0.05)):
+        write(site.html, {f"_images/{name}.svg": letters.format(size, size)})
+        site.add(f'<img alt="A drop." src="../../_images/{name}.svg" width="900" height="9">')
+    line = f"{PAGE}: its image ../../_images/small.svg has words of 5.1 pixels"
+    assert site.reports() == {"built.small_words": [line]}
+
+
 def test_a_formula_that_no_browser_draws(site: Site) -> None:
     site.add('<div class="math notranslate">t^2</div>')
     line = f"{PAGE}: its formula 't^2' is not MathML"

@@ -112,15 +112,14 @@ def test_icons_are_loaded_once() -> None:
 
 def test_a_figure_offers_itself_and_its_numbers() -> None:
     figure = '<figure id="fig-a"><img src="../../_images/1.svg" /><figcaption><p>A.</p></figcaption></figure>'
-    context = {"body": figure + figure.replace("fig-a", "fig-b")}
+    table = '<figure id="fig-t"><table></table><figcaption><p>T.</p></figcaption></figure>'
+    photograph = figure.replace("fig-a", "fig-b").replace("svg", "png")
+    context = {"body": figure + table + photograph}
     figure_data._offer(None, "book/chapters/a", "", context, None)  # type: ignore[arg-type]
     links = BeautifulSoup(context["body"], "html.parser").select("figcaption a")
-    assert [a["href"] for a in links] == [
-        "../../_images/1.svg",
-        "fig-a.csv",
-        "../../_images/1.svg",
-        "fig-b.csv",
-    ]
+    numbers = ["fig-a.csv", "fig-b.csv"]
+    files = ["../../_images/1.svg", "../../_images/1.png"]
+    assert [a["href"] for a in links] == [files[0], numbers[0], files[1], numbers[1]]
     assert figure_data.written({"x": [1, 2], "y, low": [0.5]}) == 'x,"y, low"\n1,0.5\n2,\n'
 
 

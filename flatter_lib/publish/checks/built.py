@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _SCRIPT_ADDRESS = re.compile(
 )
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+#: Pixels of the column in which a page shows figures, and of the smallest words in one.
+COLUMN, SMALLEST = 684, 6
+_LETTERS = re.compile(r"scale\(([\d.]+) -[\d.]+\)")
 _FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
 
 #: By which element or rule something is fetched, and from where.
@@ -103,6 +107,26 @@ def images(site: Site) -> list[Finding]:
         for image in page.select("img")
         if (problem := _image_problem(image))
     ]
+
+
+def small_words(site: Site) -> list[Finding]:
+    """No drawing's words are smaller than can be read where a page shows it at its widest."""
+    found = []
+    for path, page in site.pages.items():
+        for image in page.select("img[src$='.svg'][width]"):
+            words = _smallest(_target(path, str(image["src"])), float(str(image["width"])))
+            if words < SMALLEST:
+                what = f"its image {image['src']} has words of {words:.1f} pixels"
+                cure = "draw it narrower: a smaller `figsize` with the same font"
+                found.append(Finding(site.name(path), what, cure))
+    return found
+
+
+def _smallest(drawing: Path, width: float) -> float:
+    """Pixels of the smallest words of a drawing by matplotlib, when a page shows it; letters are paths there."""
+    text = drawing.read_text(encoding="utf-8") if drawing.is_file() else ""
+    sizes = [100 * float(size) * 4 / 3 for size in _LETTERS.findall(text)]
+    return min(sizes, default=math.inf) * min(1.0, COLUMN / width)
 
 
 def mathematics(site: Site) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Under each figure, itself (SVG) and the numbers that it shows (CSV), to take along.
+"""Under each figure, itself (SVG, or PNG where it is a photograph) and the numbers that it shows (CSV), to take along.
 
 The numbers are the figure's values, which every execution is compared with.
 """
@@ -22,7 +22,8 @@ from flatter_lib.publish.project import BookError, Project
 
 CHAPTERS = "book/chapters/"
 _FIGURE = re.compile(
-    r'(<figure[^>]* id="(?P<name>fig-[^"]+)".*?src="(?P<svg>[^"]+\.svg)".*?)(?P<end></figcaption>)',
+    r'(<figure[^>]* id="(?P<name>fig-[^"]+)"(?:(?!</figure>).)*?src="(?P<file>[^"]+\.(?P<kind>svg|png))"'
+    r"(?:(?!</figure>).)*?)(?P<end></figcaption>)",
     re.DOTALL,
 )
 
@@ -83,9 +84,9 @@ def _offer(
         return
 
     def offered(found: re.Match[str]) -> str:
-        figure, svg = escape(found["name"]), found["svg"]
+        figure, kind = escape(found["name"]), found["kind"]
         links = (
-            f'<a download="{figure}.svg" href="{svg}" aria-label="{figure} as SVG">SVG</a>',
+            f'<a download="{figure}.{kind}" href="{found["file"]}" aria-label="{figure} as {kind}">{kind.upper()}</a>',
             f'<a download href="{figure}.csv" aria-label="the numbers of {figure} as CSV">CSV</a>',
         )
         return f'{found[1]}<p class="figure-data">{" ".join(links)}</p>{found["end"]}'

@@ -85,8 +85,10 @@ class Pages:
                 path.write_text(text, encoding="utf-8")
 
 
-def when_written(app: Sphinx, complete: Callable[[Sphinx, Pages], None]) -> None:
-    """Have pages completed when all are written."""
+def when_written(
+    app: Sphinx, complete: Callable[[Sphinx, Pages], None], *, early: bool = False
+) -> None:
+    """Have pages completed when all are written; early what others then look at."""
 
     def finished(app: Sphinx, error: Exception | None) -> None:
         if error is None and app.builder.name == "html":
@@ -95,4 +97,4 @@ def when_written(app: Sphinx, complete: Callable[[Sphinx, Pages], None]) -> None
             pages.write()
 
     # After the leftovers of a former build are gone.
-    app.connect("build-finished", finished, priority=900)
+    app.connect("build-finished", finished, priority=800 if early else 900)

@@ -40,7 +40,7 @@ class Place(NamedTuple):
 def setup(app: Sphinx) -> None:
     """Register the directive, and fill its place when all pages are written."""
     app.add_directive("terms-index", TermsIndex)
-    when_written(app, lambda app, pages: fill(pages, Project(Path(app.srcdir))))
+    when_written(app, lambda app, pages: fill(pages, Project(Path(app.srcdir))), early=True)
 
 
 class TermsIndex(SphinxDirective):
