@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 from flatter_lib.publish import ledger
 from flatter_lib.publish.extension.claim_links import row_id
-from flatter_lib.publish.extension.finished import Pages, when_written
+from flatter_lib.publish.extension.finished import TERM, Pages, plain, when_written
 from flatter_lib.publish.project import BookError, Project
 
 _EQUATION = re.compile(
@@ -26,7 +26,6 @@ _TEX = re.compile(r'alttext="([^"]*)"')
 _STATEMENT = re.compile(
     r'<div class="proof[^"]*" id="([^"]+)">\s*<p class="admonition-title">(.*?)</p>', re.DOTALL
 )
-_TERM = re.compile(r'<dt id="(term-[^"]+)">(.*?)<a class="headerlink"')
 _TITLE = re.compile(r"<title>(.*?) &#8212;", re.DOTALL)
 
 SCRIPT = Path("book/explorables/find.js")
@@ -43,15 +42,15 @@ def listed(pages: Pages) -> list[Find]:
     """The equations, statements and terms of the pages."""
     found: list[Find] = []
     for name, text in pages.texts.items():
-        title = _plain(match[1]) if (match := _TITLE.search(text)) else name
+        title = plain(match[1]) if (match := _TITLE.search(text)) else name
         for anchor, inside in _EQUATION.findall(text):
             tex = unescape(" ".join(_TEX.findall(inside)))
             number = "".join(_NUMBER.findall(inside))
             found.append((f"Equation {number}, {title}", f"{name}#{anchor}", f"{anchor} {tex}"))
         for anchor, head in _STATEMENT.findall(text):
-            found.append((f"{_plain(head)}, {title}", f"{name}#{anchor}", anchor))
-        for anchor, term in _TERM.findall(text):
-            found.append((f"{_plain(term)}, {title}", f"{name}#{anchor}", ""))
+            found.append((f"{plain(head)}, {title}", f"{name}#{anchor}", anchor))
+        for anchor, term in TERM.findall(text):
+            found.append((f"{plain(term)}, {title}", f"{name}#{anchor}", ""))
     return found
 
 
@@ -72,7 +71,3 @@ def _complete(app: Sphinx, pages: Pages) -> None:
         text = f"window.finds = {data};\n{script.read_text(encoding='utf-8')}"
         (pages.folder / "_static/finds.js").write_text(text, encoding="utf-8")
         pages.put("search.html", "finds", '<script src="_static/finds.js"></script>', "</body>")
-
-
-def _plain(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 _LINK = re.compile(r'<a class="reference internal"[^>]*? href="([^"#]*)#([^"]+)"')
+#: A term of the glossary: its ``id``, and its words.
+TERM = re.compile(r'<dt id="(term-[^"]+)">(.*?)<a class="headerlink"')
 _TAG = re.compile(r"<(/?)(\w+)[^>]*>")
 
 
@@ -83,6 +86,11 @@ class Pages:
             path = self.folder / name
             if path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
+
+
+def plain(html: str) -> str:
+    """The words of a piece of a page."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
 
 
 def when_written(

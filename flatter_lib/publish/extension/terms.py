@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +17,10 @@ from sphinx.util.docutils import SphinxDirective
 
 from flatter_lib.publish import ledger
 from flatter_lib.publish.extension.claim_links import row_id
-from flatter_lib.publish.extension.finished import Pages, when_written
+from flatter_lib.publish.extension.finished import TERM, Pages, plain, when_written
 from flatter_lib.publish.project import BookError, Project
 
 _MARK = '<div class="terms-index"></div>'
-_TERM = re.compile(r'<dt id="(term-[^"]+)">(.*?)<a class="headerlink"')
 _PARTS = re.compile(
     r'<section[^>]* id="(?P<section>[^"]+)"|<h1>(?P<head>.*?)<a class="headerlink"|'
     r'href="[^"]*glossary\.html#(?P<term>term-[^"]+)"',
@@ -73,7 +72,7 @@ def uses(name: str, text: str) -> dict[str, Place]:
         if part["section"]:
             section = part["section"]
         elif part["head"] is not None:
-            title = title or _plain(part["head"])
+            title = title or plain(part["head"])
         else:
             found.setdefault(part["term"], Place(name, section, title))
     return found
@@ -94,15 +93,15 @@ def _index(pages: Pages, project: Project, here: str) -> str:
         claims = []
     lines = []
     for anchor, html in sorted(
-        _TERM.findall(pages.texts.get(glossary, "")), key=lambda t: t[1].lower()
+        TERM.findall(pages.texts.get(glossary, "")), key=lambda t: t[1].lower()
     ):
-        word = re.compile(rf"\b{re.escape(_plain(html))}s?\b", re.IGNORECASE)
+        word = re.compile(rf"\b{re.escape(plain(html))}s?\b", re.IGNORECASE)
         rows = [
             Place("book/claims.html", row_id(claim.id), claim.id)
             for claim in claims
             if word.search(claim.statement)
         ]
-        term = _link(here, Place(glossary, anchor, _plain(html)))
+        term = _link(here, Place(glossary, anchor, plain(html)))
         places = ", ".join(_link(here, place) for place in used.get(anchor, []))
         ledger_rows = ", ".join(_link(here, place) for place in rows)
         folded = (
@@ -115,7 +114,3 @@ def _index(pages: Pages, project: Project, here: str) -> str:
 def _link(here: str, place: Place) -> str:
     address = f"{posixpath.relpath(place.page, here)}#{place.anchor}"
     return f'<a class="reference internal" href="{address}">{escape(place.title)}</a>'
-
-
-def _plain(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
