@@ -353,6 +353,7 @@ def test_formulas_are_drawn_by_the_browser(pages: Pages) -> None:
         (r"a \\ b", "<mtable"),  # lines are lines without an environment, too
         (r"\Big)^2", "<msup><mrow><mo"),
         (r"a < b", 'alttext="a &lt; b"'),
+        (r"D''", '<mi>D</mi><mo lspace="0" rspace="0">″</mo>'),
     ],
 )
 def test_tex_becomes_mathml(tex: str, part: str) -> None:

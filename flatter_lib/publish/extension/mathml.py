@@ -24,6 +24,8 @@ FONT = Path("book/_static/stix-two-math.woff")
 _CONVERTER = LatexToMathML(allow_unreliable_rendering=True, fancy_error=False)
 #: A bracket of given size that bears an exponent: by itself Chromium leaves it small.
 _BRACKET = re.compile(r"(<m(?:sup|sub|subsup)>)(<mo [^>]*minsize[^>]*>[^<]*</mo>)")
+#: A prime is raised in the font, and would be twice as an exponent.
+_PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mo>([′″‴])</mo></msup>")
 
 
 def setup(app: Sphinx) -> None:
@@ -51,6 +53,7 @@ def mathml(tex: str, *, display: bool = False) -> str:
         text = f"\\begin{{aligned}}{text}\\end{{aligned}}"
     made = _CONVERTER.convert_with_local_state(text, displaystyle=display)
     made = _BRACKET.sub(r"\1<mrow>\2</mrow>", made)
+    made = _PRIME.sub(r'\1<mo lspace="0" rspace="0">\2</mo>', made)
     return made.replace("<math", f'<math alttext="{escape(" ".join(text.split()))}"', 1)
 
 

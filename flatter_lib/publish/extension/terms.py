@@ -105,7 +105,7 @@ def _index(pages: Pages, project: Project, here: str) -> str:
         places = ", ".join(_link(here, place) for place in used.get(anchor, []))
         ledger_rows = ", ".join(_link(here, place) for place in rows)
         folded = (
-            f"<details><summary>{len(rows)} rows</summary>{ledger_rows}</details>" if rows else ""
+            f"<details><summary>{len(rows)} row{"s" * (len(rows) > 1)}</summary>{ledger_rows}</details>" if rows else ""
         )
         lines.append(f"<dt>{term}</dt><dd>{places}{folded}</dd>")
     return f'<dl class="terms">{"".join(lines)}</dl>'
