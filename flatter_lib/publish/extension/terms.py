@@ -104,9 +104,8 @@ def _index(pages: Pages, project: Project, here: str) -> str:
         term = _link(here, Place(glossary, anchor, plain(html)))
         places = ", ".join(_link(here, place) for place in used.get(anchor, []))
         ledger_rows = ", ".join(_link(here, place) for place in rows)
-        folded = (
-            f"<details><summary>{len(rows)} row{"s" * (len(rows) > 1)}</summary>{ledger_rows}</details>" if rows else ""
-        )
+        said = f"{len(rows)} row" + "s" * (len(rows) > 1)
+        folded = f"<details><summary>{said}</summary>{ledger_rows}</details>" if rows else ""
         lines.append(f"<dt>{term}</dt><dd>{places}{folded}</dd>")
     return f'<dl class="terms">{"".join(lines)}</dl>'
 
