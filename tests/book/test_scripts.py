@@ -23,7 +23,8 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><title>A</title><script src="prev
 <a class="reference internal" id="part" href="#section">Section</a>
 <p id="section">Words.</p><div class="math" id="equation-e" tabindex="0">x = 1</div></article>
 <template data-preview="b.html#term-drop"><dl><dt>drop</dt><dd>Small.</dd></dl></template></body></html>"""
-SEARCH = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body><div id="search-results"></div><script>window.finds = [
+SEARCH = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body>
+<div id="search-results"></div><script>window.finds = [
 ["Momentum is best at $\\\\eta^{2/3}$.", "claims.html#ledger-ff-two", "ff-two Section 1"],
 ["Equation (1)", "a.html#equation-e", "equation-e \\\\Big(\\\\varepsilon_{\\\\rm eff}\\\\Big)^2"]];</script>
 <script src="find.js"></script></body></html>"""
