@@ -11,6 +11,7 @@ import functools
 import re
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
@@ -32,6 +33,7 @@ def setup(app: Sphinx) -> None:
     """Write formulas as MathML, and look at each when its page has been read."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.connect("doctree-read", _check)
+    app.connect("html-page-context", _load_font_first)
 
 
 def mathml(tex: str, *, display: bool = False) -> str:
@@ -94,6 +96,19 @@ def _or_tex(node: nodes.Element, *, display: bool = False) -> str:
         return mathml(node.astext(), display=display)
     except LatexError:
         return escape(node.astext())
+
+
+def _load_font_first(
+    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Have the font come before formulas are drawn, so that nothing moves; files may not be asked for early."""
+    if "<math" in context.get("body", ""):
+        font = context["pathto"](f"_static/{FONT.name}", resource=True)
+        context["metatags"] += (
+            '\n<script>if (location.protocol !== "file:") document.head.append('
+            'Object.assign(document.createElement("link"), '
+            f'{{ rel: "preload", as: "font", type: "font/woff", crossOrigin: "", href: "{font}" }}));</script>'
+        )
 
 
 def _check(app: Sphinx, doctree: nodes.document) -> None:

@@ -51,7 +51,9 @@ def _mend(
     context["body"] = _IMAGE.sub(sized, body)
     if name.startswith("book/chapters/"):
         body = context["body"]
-        said = f'<p class="reading-time">{_minutes(doctree)} minutes to read</p>'
+        minutes = _minutes(doctree)
+        words = f"{minutes} minute{'s' * (minutes > 1)} to read"
+        said = f'<p class="reading-time">{words}</p>'
         context["body"] = body.replace("</h1>", f"</h1>\n{said}", 1)
     words = _description(doctree)
     context["metatags"] += f'\n<meta name="description" content="{html.escape(words)}" />'
