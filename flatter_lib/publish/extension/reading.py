@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def _mend(
     context["body"] = _IMAGE.sub(sized, body)
     if name.startswith("book/chapters/"):
         body = context["body"]
-        minutes = _minutes(doctree)
-        words = f"{minutes} minute{'s' * (minutes > 1)} to read"
+        needed = minutes([doctree])
+        words = f"{needed} minute{'s' * (needed > 1)} to read"
         said = f'<p class="reading-time">{words}</p>'
         context["body"] = body.replace("</h1>", f"</h1>\n{said}", 1)
     words = _description(doctree)
@@ -68,10 +69,23 @@ def _pixels(source: Path | None) -> str:
     return f' width="{float(width) * 4 / 3:.0f}" height="{float(height) * 4 / 3:.0f}"'
 
 
-def _minutes(doctree: nodes.document) -> int:
-    """How long the prose of a page takes to read; what cells print and show is not counted."""
-    paragraphs = (p.astext() for p in doctree.findall(nodes.paragraph))
-    return max(1, round(sum(len(words.split()) for words in paragraphs) / PACE))
+def minutes(prose: Iterable[nodes.Node]) -> int:
+    """How long the prose in parts of a page takes to read, at least 1; what is folded in them is not counted.
+
+    Examples:
+        >>> minutes([nodes.section("", nodes.paragraph(text="word " * 450), nodes.paragraph("", "more", folded=True))])
+        2
+    """
+    words = 0
+    for part in prose:
+        for paragraph in part.findall(nodes.paragraph):
+            above: nodes.Node = paragraph
+            while above is not part and not above.get("folded"):
+                above = above.parent
+            words += (
+                0 if above is not part and above.get("folded") else len(paragraph.astext().split())
+            )
+    return max(1, round(words / PACE))
 
 
 def _description(doctree: nodes.document) -> str:
