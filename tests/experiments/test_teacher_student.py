@@ -168,7 +168,8 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
     np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 2.0, rtol=1e-3)
     assert len(lrs) == len(PROTOCOL_LRS) == 5
     problems = {c.teacher: c.problem for c in cells}
-    assert len(problems) == 8
+    assert len(problems) == 16
+    assert {c.teacher for c in cells if c.strength != 2.0} == {*range(1, 9)}
     for teacher, problem in problems.items():
         start = problem.start_on_manifold(np.random.default_rng(teacher))
         _, kernel = problem.jacobian(start)
