@@ -133,6 +133,12 @@ PROTOCOL_STRENGTH, PROTOCOL_MEMORIES = 2.0, powers(0.001, 0.032)
 NOISES: Mapping[float, int] = {1.0: 2800, 4.0: 2000, 8.0: 2000}
 NOISES_MEMORIES = powers(0.004, 0.128)
 NOISES_PLAIN: Mapping[float, int] = {8.0: 60_000, 4.0: 240_000}
+#: Half of the noise, which shakes the clock less, at a quarter and a sixteenth of that step, too, with momenta further
+#: down the same lattice and as many more steps as at the largest.
+WEAKER, WEAKER_MEMORIES = 1.0, powers(0.0007071, 0.008)
+WEAKER_LRS: Mapping[float, int] = {
+    lr: round(1.4 * PROTOCOL_LRS[lr]) for lr in list(PROTOCOL_LRS)[2::2]
+}
 
 
 @dataclass(frozen=True)
@@ -271,6 +277,10 @@ def protocol(teachers: int, runs: int) -> list[Configuration]:
         (5 + i, Scan(lr, eps, NOISES_MEMORIES, n)) for i, (eps, n) in enumerate(NOISES.items())
     ]
     scans += [(8 + i, Scan(lr, eps, (1.0,), n)) for i, (eps, n) in enumerate(NOISES_PLAIN.items())]
+    scans += [
+        (10 + i, Scan(step, WEAKER, WEAKER_MEMORIES, n))
+        for i, (step, n) in enumerate(WEAKER_LRS.items())
+    ]
     return [
         c
         for i, scan in scans
