@@ -243,6 +243,9 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
             "code cell 4: shows a path of the machine, ",
         ),
     ],
+    "links.documents": [
+        (written("MORE.md", "[a](gone.md)\n"), "its link gone.md leads to nothing"),
+    ],
     "traces.files": [
         (
             lambda book: written("run.sh", f"cd {book.project.root}\n")(book),
