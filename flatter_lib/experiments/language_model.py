@@ -15,10 +15,10 @@ it takes tokens from ``lm1b/tokens.npy`` of the data root.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -30,38 +30,55 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Name = Literal["sgd", "momentum", "adam"]
+Schedule = Literal["constant", "linear"]
 Text = Literal["shakespeare", "chain", "lm1b"]
 #: beta of heavy ball, and beta_1 of Adam.
 MOMENTUM = 0.9
+#: Loss, in nats a character.
 TARGET = 2.4
+#: Characters in which the memory of Adam's second moment halves.
+HALF_LIFE = 32_768
 TUNED_ON = (0,)
-JUDGED_ON = (1, 2, 3, 4)
-#: Effective steps of SGD with and without momentum, steps of Adam, by batch size.
-GRID: Mapping[Name, Mapping[int, tuple[float, ...]]] = {
-    "sgd": {
-        1: (0.05, 0.1, 0.2),
-        4: (0.1, 0.2, 0.4, 0.8),
-        16: (0.2, 0.4, 0.8, 1.6),
-        64: (0.4, 0.8, 1.6, 3.2),
-        256: (0.8, 1.6, 3.2),
-    },
-    "momentum": {
-        1: (0.05, 0.1, 0.2),
-        4: (0.1, 0.2, 0.4, 0.8),
-        16: (0.4, 0.8, 1.6, 3.2),
-        64: (0.8, 1.6, 3.2, 6.4),
-        256: (1.6, 3.2, 6.4),
-    },
-    "adam": {
-        1: (0.0005, 0.001, 0.002, 0.004),
-        4: (0.001, 0.002, 0.004, 0.008),
-        16: (0.002, 0.004, 0.008),
-        64: (0.002, 0.004, 0.008, 0.016),
-        256: (0.004, 0.008, 0.016),
-    },
+
+
+class Setting(NamedTuple):
+    """What a step size is tuned for; see `Configuration`."""
+
+    optimizer: Name
+    batch: int
+    steps: int
+    target: float = TARGET
+    half_life: int = HALF_LIFE
+    schedule: Schedule = "constant"
+    probes: int = 0
+
+
+#: With one window a step, what halves Adam's memory in as many steps as with 64 windows it halves in.
+SHORT_LIFE = Setting("adam", 1, 6_000, half_life=HALF_LIFE // 64)
+#: A constant step whose weights are averaged, and one that falls to zero.
+CONSTANT = Setting("adam", 16, 800, target=0.0, probes=64)
+LINEAR = Setting("adam", 16, 800, target=0.0, schedule="linear")
+#: Step sizes of each setting: effective ones of SGD with and without momentum.
+GRID: Mapping[Setting, tuple[float, ...]] = {
+    Setting("sgd", 1, 10_000): (0.05, 0.1, 0.2),
+    Setting("sgd", 4, 4_000): (0.1, 0.2, 0.4, 0.8),
+    Setting("sgd", 16, 2_000): (0.2, 0.4, 0.8, 1.6),
+    Setting("sgd", 64, 1_000): (0.4, 0.8, 1.6, 3.2),
+    Setting("sgd", 256, 600): (0.8, 1.6, 3.2),
+    Setting("momentum", 1, 10_000): (0.05, 0.1, 0.2),
+    Setting("momentum", 4, 4_000): (0.1, 0.2, 0.4, 0.8),
+    Setting("momentum", 16, 1_500): (0.4, 0.8, 1.6, 3.2),
+    Setting("momentum", 64, 800): (0.8, 1.6, 3.2, 6.4),
+    Setting("momentum", 256, 500): (1.6, 3.2, 6.4),
+    Setting("adam", 1, 6_000): (0.0005, 0.001, 0.002, 0.004),
+    Setting("adam", 4, 2_500): (0.001, 0.002, 0.004, 0.008),
+    Setting("adam", 16, 1_000): (0.002, 0.004, 0.008),
+    Setting("adam", 64, 500): (0.002, 0.004, 0.008, 0.016),
+    Setting("adam", 256, 300): (0.004, 0.008, 0.016),
+    SHORT_LIFE: (0.0005, 0.001, 0.002),
+    CONSTANT: (0.002, 0.004, 0.008),
+    LINEAR: (0.004, 0.008, 0.016),
 }
-#: Steps after which a run is given up.
-PATIENCE: Mapping[int, int] = {1: 10_000, 4: 4_000, 16: 2_000, 64: 1_000, 256: 600}
 
 
 @dataclass(frozen=True)
@@ -93,8 +110,8 @@ class Configuration:
     seed: int
     steps: int
     target: float = TARGET
-    half_life: int = 32_768
-    schedule: Literal["constant", "linear"] = "constant"
+    half_life: int = HALF_LIFE
+    schedule: Schedule = "constant"
     probes: int = 0
     text: Text = "shakespeare"
     context: int = 32
@@ -106,7 +123,7 @@ class Configuration:
 
     def __post_init__(self) -> None:
         checks.fields(self, optimizer=get_args(Name), text=get_args(Text))
-        checks.fields(self, schedule=("constant", "linear"), step="(0, inf)", target="[0, inf)")
+        checks.fields(self, schedule=get_args(Schedule), step="(0, inf)", target="[0, inf)")
         checks.fields(self, batch=1, seed=0, steps=8, half_life=1, context=1, width=1, heads=1)
         checks.fields(self, windows=1, probes=0)
 
@@ -122,13 +139,12 @@ class Configuration:
         return [0, *self.looks[::6]] if self.probes else []
 
 
-def _tuning() -> list[Configuration]:
+def _cells(seeds: Sequence[int], steps: Mapping[Setting, Sequence[float]]) -> list[Configuration]:
     return [
-        Configuration(name, step, batch, seed, PATIENCE[batch])
-        for seed in TUNED_ON
-        for name, batches in GRID.items()
-        for batch, steps in batches.items()
-        for step in steps
+        Configuration(step=step, seed=seed, **setting._asdict())
+        for seed in seeds
+        for setting, some in steps.items()
+        for step in some
     ]
 
 
@@ -156,10 +172,10 @@ SHORT = [
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": SHORT,
-    "laptop": [*_tuning(), *SHORT],
+    "laptop": [*_cells(TUNED_ON, GRID), *SHORT],
     "paper": [
         replace(c, text="lm1b", width=512, heads=8, context=64, target=3.9, device="cuda")
-        for c in _tuning()
+        for c in _cells(TUNED_ON, GRID)
     ],
 }
 
