@@ -7,10 +7,11 @@ target. Beside the weights it keeps an average of them,
 far. The memory of Adam's second moment is held in *characters*, whatever the batch (Marek et al., arXiv:2507.07101):
 with :math:`n` of them in a step, :math:`\beta_2 = 2^{-n/\text{half-life}}`.
 
-Step sizes are tuned on `GRID` with the seeds `TUNED_ON`. The experiment stands in for LM1B in Section 4 of Zhang et al.
-(arXiv:1907.04164). All settings of the laptop are this book's own. ``paper`` is the network of that paper (width 512,
-8 heads) on LM1B; context, batch sizes, steps and target are our guesses. The book has no LM1B, so it has not been run:
-it takes tokens from ``lm1b/tokens.npy`` of the data root.
+Step sizes are tuned on `GRID` with the seeds `TUNED_ON`. The
+experiment stands in for LM1B in Section 4 of Zhang et al. (arXiv:1907.04164). All settings of the laptop are this
+book's own. ``paper`` is the network of that paper (width 512, 8 heads) on LM1B; context, batch sizes, steps and target
+are our guesses. The book has no LM1B, so it has not been run: it takes tokens from ``lm1b/tokens.npy`` of the data
+root.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ Schedule = Literal["constant", "linear"]
 Text = Literal["shakespeare", "chain", "lm1b"]
 #: beta of heavy ball, and beta_1 of Adam.
 MOMENTUM = 0.9
-#: Loss, in nats a character.
-TARGET = 2.4
+#: Loss, in nats a character: about that of a table of pairs, counted.
+TARGET = 2.5
 #: Characters in which the memory of Adam's second moment halves.
 HALF_LIFE = 32_768
 TUNED_ON = (0,)
@@ -54,27 +55,25 @@ class Setting(NamedTuple):
 
 
 #: With one window a step, what halves Adam's memory in as many steps as with 64 windows it halves in.
-SHORT_LIFE = Setting("adam", 1, 6_000, half_life=HALF_LIFE // 64)
+SHORT_LIFE = Setting("adam", 1, 4_000, half_life=HALF_LIFE // 64)
 #: A constant step whose weights are averaged, and one that falls to zero.
 CONSTANT = Setting("adam", 16, 800, target=0.0, probes=64)
 LINEAR = Setting("adam", 16, 800, target=0.0, schedule="linear")
 #: Step sizes of each setting: effective ones of SGD with and without momentum.
 GRID: Mapping[Setting, tuple[float, ...]] = {
-    Setting("sgd", 1, 10_000): (0.05, 0.1, 0.2),
-    Setting("sgd", 4, 4_000): (0.1, 0.2, 0.4, 0.8),
-    Setting("sgd", 16, 2_000): (0.2, 0.4, 0.8, 1.6),
-    Setting("sgd", 64, 1_000): (0.4, 0.8, 1.6, 3.2),
-    Setting("sgd", 256, 600): (0.8, 1.6, 3.2),
-    Setting("momentum", 1, 10_000): (0.05, 0.1, 0.2),
-    Setting("momentum", 4, 4_000): (0.1, 0.2, 0.4, 0.8),
-    Setting("momentum", 16, 1_500): (0.4, 0.8, 1.6, 3.2),
-    Setting("momentum", 64, 800): (0.8, 1.6, 3.2, 6.4),
-    Setting("momentum", 256, 500): (1.6, 3.2, 6.4),
-    Setting("adam", 1, 6_000): (0.0005, 0.001, 0.002, 0.004),
-    Setting("adam", 4, 2_500): (0.001, 0.002, 0.004, 0.008),
-    Setting("adam", 16, 1_000): (0.002, 0.004, 0.008),
-    Setting("adam", 64, 500): (0.002, 0.004, 0.008, 0.016),
-    Setting("adam", 256, 300): (0.004, 0.008, 0.016),
+    Setting("sgd", 1, 6_000): (0.05, 0.1, 0.2),
+    Setting("sgd", 4, 2_000): (0.1, 0.2, 0.4, 0.8),
+    Setting("sgd", 16, 1_000): (0.25, 0.5, 1.0, 2.0),
+    Setting("sgd", 64, 700): (0.8, 1.6, 3.2),
+    Setting("momentum", 1, 6_000): (0.05, 0.1, 0.2),
+    Setting("momentum", 4, 2_000): (0.1, 0.2, 0.4, 0.8),
+    Setting("momentum", 16, 800): (0.5, 1.0, 2.0, 4.0),
+    Setting("momentum", 64, 500): (1.0, 2.0, 4.0),
+    Setting("adam", 1, 4_000): (0.0005, 0.001, 0.002),
+    Setting("adam", 4, 1_000): (0.001, 0.002, 0.004),
+    Setting("adam", 16, 400): (0.002, 0.004, 0.008),
+    Setting("adam", 64, 250): (0.004, 0.008, 0.016),
+    Setting("adam", 256, 150): (0.004, 0.008, 0.016),
     SHORT_LIFE: (0.0005, 0.001, 0.002),
     CONSTANT: (0.002, 0.004, 0.008),
     LINEAR: (0.004, 0.008, 0.016),
@@ -139,7 +138,8 @@ class Configuration:
         return [0, *self.looks[::6]] if self.probes else []
 
 
-def _cells(seeds: Sequence[int], steps: Mapping[Setting, Sequence[float]]) -> list[Configuration]:
+def cells(seeds: Sequence[int], steps: Mapping[Setting, Sequence[float]]) -> list[Configuration]:
+    """The runs of each setting with each of its steps and each seed."""
     return [
         Configuration(step=step, seed=seed, **setting._asdict())
         for seed in seeds
@@ -172,10 +172,10 @@ SHORT = [
 
 PROFILES: Mapping[str, list[Configuration]] = {
     "smoke": SHORT,
-    "laptop": [*_cells(TUNED_ON, GRID), *SHORT],
+    "laptop": [*cells(TUNED_ON, GRID), *SHORT],
     "paper": [
         replace(c, text="lm1b", width=512, heads=8, context=64, target=3.9, device="cuda")
-        for c in _cells(TUNED_ON, GRID)
+        for c in cells(TUNED_ON, GRID)
     ],
 }
 
