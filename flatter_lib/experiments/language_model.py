@@ -233,9 +233,10 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     def windows(count: int, source: torch.Generator) -> Tensor:
         return train[torch.randint(len(train) - c.context, (count, 1), generator=source) + places]
 
-    def loss_of(some: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    def loss_of(some: Tensor, other: dict[str, Tensor] | None = None) -> Tensor:
         some = some.to(c.device)
-        logits: Tensor = functional_call(network, dict(values), (some[:, :-1],))
+        inputs = some[:, :-1]
+        logits: Tensor = functional_call(network, other, (inputs,)) if other else network(inputs)
         return cross_entropy(logits.flatten(0, 1), some[:, 1:].flatten())
 
     apart = torch.linspace(0, len(kept) - c.context - 1, c.windows).long()[:, None] + places
@@ -243,14 +244,14 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     for k in range(c.steps + 1):
         if k in c.probed:
             gradients = [
-                torch.autograd.grad(loss_of(windows(16, others), weights), list(weights.values()))
+                torch.autograd.grad(loss_of(windows(16, others)), list(weights.values()))
                 for _ in range(c.probes)
             ]
             flat = torch.stack([torch.cat([g.flatten() for g in row]) for row in gradients])
             signals.append(signal_and_spread(flat, 16))
         if k in c.looks:
             with torch.no_grad():
-                now = [float(loss_of(kept[apart], w)) for w in (weights, average)]
+                now = [float(loss_of(kept[apart], w)) for w in (None, average)]
             losses[:, c.looks.index(k)] = now
             if not np.isfinite(now[0]) or max(now) <= c.target:
                 break
@@ -260,7 +261,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - k / c.steps)
         optimizer.zero_grad()
-        loss_of(windows(c.batch, generator), weights).backward()  # type: ignore[no-untyped-call]
+        loss_of(windows(c.batch, generator)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(
