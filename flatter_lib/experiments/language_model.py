@@ -64,7 +64,7 @@ GRID: Mapping[Setting, tuple[float, ...]] = {
     Setting("sgd", 1, 6_000): (0.05, 0.1, 0.2),
     Setting("sgd", 4, 2_000): (0.1, 0.2, 0.4, 0.8),
     Setting("sgd", 16, 1_000): (0.25, 0.5, 1.0, 2.0),
-    Setting("sgd", 64, 700): (0.4, 0.8, 1.6, 3.2),
+    Setting("sgd", 64, 700): (0.2, 0.4, 0.8, 1.6, 3.2),
     Setting("momentum", 1, 6_000): (0.05, 0.1, 0.2),
     Setting("momentum", 4, 2_000): (0.1, 0.2, 0.4, 0.8),
     Setting("momentum", 16, 800): (0.5, 1.0, 2.0, 4.0),
