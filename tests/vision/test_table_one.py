@@ -33,6 +33,17 @@ def test_parameters_at_full_width_are_as_many_as_the_settings_say() -> None:
     assert size(VGG11(generator=seeded())) == expected
 
 
+def test_the_pools_of_vgg_halve_the_sides() -> None:
+    x, sides = torch.zeros(2, 3, 32, 32), []
+    for module in VGG11(1 / 16, generator=seeded()):
+        x = module(x)
+        if isinstance(module, nn.Conv2d):
+            sides.append(x.shape[-1])
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            break
+    assert sides == [32, 16, 8, 8, 4, 4, 2, 2]
+
+
 def test_outputs_are_those_of_functions_applied_by_hand() -> None:
     network = SimpleCNN(0.25, inputs=2, side=14, outputs=3, generator=seeded(), dtype=F64)
     x = torch.randn(5, 2, 14, 14, generator=seeded(1), dtype=F64)
