@@ -40,7 +40,7 @@ TARGET = 2.5
 #: Characters in which the memory of Adam's second moment halves.
 HALF_LIFE = 32_768
 TUNED_ON = (0,)
-JUDGED_ON = (1, 2, 3)
+JUDGED_ON = (1, 2, 3, 4, 5)
 
 
 class Setting(NamedTuple):
