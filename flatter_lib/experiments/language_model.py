@@ -40,6 +40,7 @@ TARGET = 2.5
 #: Characters in which the memory of Adam's second moment halves.
 HALF_LIFE = 32_768
 TUNED_ON = (0,)
+#: The last two were added when the intervals of the first three had been seen.
 JUDGED_ON = (1, 2, 3, 4, 5)
 
 
