@@ -1,4 +1,4 @@
-"""Sentences, and classifying them with the top layers of a pretrained Transformer."""
+"""Sentences, and classifying them with the top layers of a pretrained Transformer; characters, and writing on."""
 
 from typing import TYPE_CHECKING
 
