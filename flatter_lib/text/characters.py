@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatter_lib import checks
-from flatter_lib.text.treebank import data_root
+from flatter_lib.files import data_root
 
 HOMEPAGE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
