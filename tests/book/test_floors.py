@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nqm", "least_squares"),
     ("valleys",),
     ("ensemble",),
-    ("curvature",),
+    ("curvature", "fisher"),
     ("vision", "text"),
     ("fingerprint",),  # what code a result was computed with
     ("machine",),  # what a result was computed on
