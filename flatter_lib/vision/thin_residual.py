@@ -1,4 +1,4 @@
-r"""The thin residual networks that were made for CIFAR-10: three stages, 6n + 2 layers, batch normalisation."""
+r"""The thin residual networks that were made for CIFAR-10: three stages, 6n + 2 layers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from flatter_lib import checks
 from flatter_lib.vision.checks import seeded
 from flatter_lib.vision.networks import drawn
+from flatter_lib.vision.normalization import Normalization
+from flatter_lib.vision.normalization import normalization as normalized
 from flatter_lib.vision.residual import BasicBlock, Pointwise
 
 CHANNELS = (16, 32, 64)
@@ -21,23 +23,26 @@ class CifarResNet(nn.Module):
 
     A 3x3 convolution, three stages of n basic blocks with 16, 32 and 64 channels times ``width``, each later stage with
     half as many pixels a side, a global average pool and a linear head: 6n + 2 layers. Shortcuts that change shape are
-    normalised 1x1 convolutions (the paper's option B; its own runs on CIFAR-10 pad with zeros). Batch normalisation
-    follows every convolution.
+    normalised 1x1 convolutions (the paper's option B; its own runs on CIFAR-10 pad with zeros). A normalisation
+    follows every convolution; without one, the convolutions have biases.
 
     Initial weights of convolutions are normal with mean 0 and variance 2 / fan_in (He et al. 2015, arXiv:1502.01852,
-    Eq. 10), those of the head normal with variance 1 / fan_in (our choice); affine maps are the identity.
+    Eq. 10), those of the head normal with variance 1 / fan_in (our choice); biases are zero, and affine maps
+    the identity.
 
     Args:
         depth: layers, 6n + 2 with n at least 1.
         width: multiplier of the number of channels, above 0; each is rounded and at least 1.
         outputs: components of one output, at least 1.
         inputs: channels of the images, at least 1.
+        normalization: ``none``, ``batch``, ``ghost`` or ``group``, see :func:`~.normalization.normalization`.
         generator: source of the initial weights, on the CPU.
         device: where the parameters are.
         dtype: their type.
 
     Raises:
-        ValueError: if the depth is not 6n + 2, the width not above 0 and finite, or another size below 1.
+        ValueError: if the depth is not 6n + 2, the width not above 0 and finite, another size below 1, or
+            ``normalization`` none of the four.
 
     Examples:
         He et al. count 0.27 million parameters in their ResNet-20, and 0.46 in their ResNet-32:
@@ -54,6 +59,7 @@ class CifarResNet(nn.Module):
         width: float = 1.0,
         outputs: int = 10,
         inputs: int = 3,
+        normalization: Normalization = "batch",
         *,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
@@ -66,16 +72,17 @@ class CifarResNet(nn.Module):
         checks.count("inputs", inputs)
         seeded("generator", generator)
         super().__init__()
+        plain = normalization == "none"
 
         def norm(channels: int) -> nn.Module:
-            return nn.BatchNorm2d(channels, device=device, dtype=dtype)
+            return normalized(normalization, channels, device=device, dtype=dtype)
 
         def convolution(
             before: int, after: int, size: int, stride: int = 1, scale: float = 1.0
         ) -> nn.Module:
-            kind = Pointwise if size == 1 else nn.Conv2d
+            kind, padding = Pointwise if size == 1 else nn.Conv2d, size // 2
             layer = kind(
-                before, after, size, stride, size // 2, bias=False, device="meta", dtype=dtype
+                before, after, size, stride, padding, bias=plain, device="meta", dtype=dtype
             )
             return drawn(layer, scale * math.sqrt(2 / (before * size**2)), generator, device)
 

@@ -58,3 +58,4 @@ def test_first_weights_have_the_variance_of_the_rule_and_are_the_generators() ->
 
 def test_what_means_nothing_is_refused() -> None:
     refuses(CifarResNet, {"generator": seeded()}, depth=10, width=0.0, outputs=0, inputs=0)
+    refuses(CifarResNet, {"generator": seeded()}, normalization="layer")
