@@ -43,7 +43,7 @@ class Configuration:
         dataset: a name of `flatter_lib.vision.data`.
         network: "cnn" or "resnet".
         seed: of the initial weights and the minibatches.
-        looks: steps after which the curvature is looked at.
+        steps: of the training; the curvature is looked at before it, and after a 100th, 30th, 10th, third, and all.
         effective: step size over 1 - momentum.
         momentum: beta, in [0, 1).
         batch: images of a step, drawn with replacement.
@@ -60,7 +60,7 @@ class Configuration:
     dataset: str
     network: str
     seed: int
-    looks: tuple[int, ...] = (0, 30, 100, 300, 1000, 3000)
+    steps: int = 3000
     effective: float = 0.2
     momentum: float = 0.9
     batch: int = 128
@@ -76,16 +76,19 @@ class Configuration:
     def __post_init__(self) -> None:
         checks.one_of("network", self.network, NETWORKS)
         checks.fields(self, effective="(0, inf)", momentum="[0, 1)", width="(0, inf)")
-        checks.fields(self, seed=0, batch=1, curved=1, noisy=2, images=2, test_images=1, pool=1)
+        checks.fields(self, seed=0, steps=1, batch=1, curved=1, noisy=2, test_images=1, pool=1)
         checks.count("images", self.images, self.curved + max(self.curved, self.noisy))
-        for step in self.looks:
-            checks.count("looks", step, 0)
+
+    @property
+    def looks(self) -> list[int]:
+        """Steps after which the curvature is looked at."""
+        return sorted({0, *(max(1, self.steps // part) for part in (100, 30, 10, 3, 1))})
 
 
 TASKS: tuple[Mapping[str, Any], ...] = (
     {"dataset": "mnist", "network": "cnn"},
     {"dataset": "fashion-mnist", "network": "cnn"},
-    {"dataset": "cifar10", "network": "resnet", "images": 50_000, "pool": 4, "width": 0.5},
+    {"dataset": "cifar10", "network": "resnet", "images": 50_000, "pool": 4, "width": 0.25},
 )
 
 #: A short run on other images, in double precision: what a reader makes again.
@@ -94,7 +97,7 @@ SHORT = [
         "digits",
         "cnn",
         0,
-        looks=(0, 20),
+        steps=20,
         batch=32,
         curved=64,
         noisy=192,
@@ -143,20 +146,19 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
     lr = c.effective * (1 - c.momentum)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=c.momentum)
     start = {name: p.detach().clone().double() for name, p in network.named_parameters()}
-    last = max(c.looks)
-    marks = {int(k) for k in np.unique(np.r_[0, np.geomspace(1, last, 40).round(), c.looks])}
+    marks = {0, *c.looks, *np.geomspace(1, c.steps, 40).round().astype(int).tolist()}
     path: dict[str, list[float]] = {"steps": [], "loss": [], "accuracy": []}
-    looks = []
-    for k in range(last + 1):
+    found = []
+    for k in range(c.steps + 1):
         if k in marks:
             loss, right = _judged(network, data, c)
             for name, value in (("steps", k), ("loss", loss), ("accuracy", right)):
                 path[name].append(value)
         if k in c.looks:
-            looks.append(look(network, start, data, c))
+            found.append(look(network, start, data, c))
         rows = torch.randint(len(data.x), (c.batch,), generator=generator).to(c.device)
         optimizer.zero_grad()
-        cross_entropy(network(data.x[rows]), data.labels[rows]).backward()
+        torch.autograd.backward(cross_entropy(network(data.x[rows]), data.labels[rows]))
         optimizer.step()
     dimension = sum(p.numel() for p in network.parameters())
     return {
@@ -164,7 +166,7 @@ def run(configuration: Configuration) -> Mapping[str, Any]:
         "dimension": dimension,
         "path": path,
         "ranks": ranks(dimension).tolist(),
-        **{name: [found[name] for found in looks] for name in looks[0]},
+        **{name: [moment[name] for moment in found] for name in found[0]},
     }
 
 
@@ -212,7 +214,7 @@ def look(
         "top": rounded(h.max()),
         "eigenvalues": short(np.sort(products)[::-1][ranks(h.size) - 1]),
         "simple": rounded(noise.sum() / square.sum()),
-        "noise_scale": rounded(h @ noise / (h @ square)),
+        "noise_scale": rounded(float(h @ noise) / float(h @ square)),
         "number": number.tolist(),
         "curvature": summed(h),
         "noise": summed(noise),
@@ -262,5 +264,5 @@ def cost(configuration: Configuration) -> float:
     c = configuration
     of_an_image = 2e-5 * (c.width / 0.125) ** 2 * (2 / c.pool) ** 2
     return 3.0 + of_an_image * (
-        3 * c.batch * max(c.looks) + len(c.looks) * (60 * c.curved + 4 * c.noisy)
+        3 * c.batch * c.steps + len(c.looks) * (60 * c.curved + 4 * c.noisy)
     )

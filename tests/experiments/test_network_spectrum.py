@@ -16,7 +16,7 @@ from tests.seeding import seeded
 
 
 def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
-    c = replace(PROFILES["smoke"][0], looks=(0, 3), seed=5)
+    c = replace(PROFILES["smoke"][0], steps=3, seed=5)
     data, _ = images_of(c)
     network = SimpleCNN(c.width, side=8, generator=seeded(5), dtype=torch.float64)
     start = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -40,38 +40,39 @@ def test_a_run_is_what_a_hand_written_loop_makes_of_it() -> None:
         network, basis, {name: p - start[name] for name, p in network.named_parameters()}
     )
     assert found["path"]["steps"] == [0, 1, 2, 3]
-    assert found["top"][1] == pytest.approx(h.max(), rel=1e-3)
+    assert c.looks == [0, 1, 3]
+    assert found["top"][-1] == pytest.approx(h.max(), rel=1e-3)
     square = mean**2 - variance / 192
-    assert found["simple"][1] == pytest.approx(variance.sum() / square.sum(), rel=1e-3)
+    assert found["simple"][-1] == pytest.approx(variance.sum() / square.sum(), rel=1e-3)
     expected = (h * variance).sum() / (h * square).sum()
-    assert found["noise_scale"][1] == pytest.approx(expected, rel=1e-3)
-    for k, (low, high) in enumerate(zip(EDGES[:16], [np.inf, *EDGES[:15]], strict=True)):
+    assert found["noise_scale"][-1] == pytest.approx(expected, rel=1e-3)
+    for k, (low, high) in enumerate(zip(EDGES[:12], [np.inf, *EDGES[:11]], strict=True)):
         inside = (h / h.max() >= low) & (h / h.max() < high)
         # Two coordinates may lie so close to an edge that rounding decides.
-        assert found["number"][1][k] == pytest.approx(inside.sum(), abs=2)
+        assert found["number"][-1][k] == pytest.approx(inside.sum(), abs=2)
         for name, values in (
             ("curvature", h),
             ("noise", variance),
             ("square", square),
             ("moved", h * way**2),
         ):
-            assert found[name][1][k] == pytest.approx(values[inside].sum(), rel=0.02)
+            assert found[name][-1][k] == pytest.approx(values[inside].sum(), rel=0.02)
         log = np.log(variance[inside] / h[inside])
-        assert found["ratio"][1][k] == pytest.approx(log.mean() if log.size else 0, abs=0.02)
-        assert found["scatter"][1][k] == pytest.approx(log.std() if log.size else 0, abs=0.02)
+        assert found["ratio"][-1][k] == pytest.approx(log.mean() if log.size else 0, abs=0.05)
+        assert found["scatter"][-1][k] == pytest.approx(log.std() if log.size else 0, abs=0.05)
     products = torch.cat([block.eigenvalues.flatten() for block in basis.values()])
     descending = products.sort(descending=True).values.numpy()
     at = np.array(found["ranks"])
     np.testing.assert_array_equal(at, ranks(len(h)))
     kept = descending[at - 1] > 1e-9
     np.testing.assert_allclose(
-        np.array(found["eigenvalues"][1])[kept], descending[at - 1][kept], rtol=1e-3
+        np.array(found["eigenvalues"][-1])[kept], descending[at - 1][kept], rtol=1e-3
     )
     assert np.all(np.array(found["moved"][0]) == 0)
 
 
 def test_the_residual_network_is_treated_too() -> None:
-    c = replace(PROFILES["smoke"][0], network="resnet", looks=(0,), width=0.125)
+    c = replace(PROFILES["smoke"][0], network="resnet", steps=1, width=0.125)
     network = PlainResNet(0.125, inputs=1, generator=seeded(0))
     found = run(c)
     assert found["dimension"] == sum(p.numel() for p in network.parameters())
