@@ -60,12 +60,12 @@ class Configuration:
     dataset: str
     network: str
     seed: int
-    steps: int = 3000
+    steps: int = 1500
     effective: float = 0.2
     momentum: float = 0.9
     batch: int = 128
-    curved: int = 1024
-    noisy: int = 4096
+    curved: int = 512
+    noisy: int = 2048
     width: float = 0.125
     images: int = 60_000
     test_images: int = 1000
