@@ -83,9 +83,12 @@ def test_one_layer_with_equal_softmax_has_the_eigenvalues_of_the_full_matrix() -
         network.weight.zero_()
         network.bias.copy_(torch.tensor([0.3, -0.5, 1.0]))
     x = torch.randn(7, 4, generator=seeded(), dtype=torch.float64)
-    found = kronecker_eigenbasis(network, x)[""].eigenvalues.flatten().sort().values
+    basis = kronecker_eigenbasis(network, x)
+    found = basis[""].eigenvalues.flatten()
     expected = torch.linalg.eigvalsh(full_fisher(network, x))
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(found.sort().values, expected, atol=1e-12, rtol=1e-9)
+    # And each belongs to its eigenvector.
+    np.testing.assert_allclose(curvature_along(network, basis, x), found, atol=1e-12)
 
 
 def test_a_single_input_has_the_eigenvalues_of_every_block() -> None:
