@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nqm", "least_squares"),
     ("valleys",),
     ("ensemble",),
-    ("curvature",),
+    ("curvature", "fisher"),
     ("vision", "text"),
     ("kfac",),
     ("fingerprint",),  # what code a result was computed with

@@ -43,6 +43,10 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("resnet_cifar10", {"optimizer": "adam"}),
     ("resnet_cifar10", {"probes": 1}),
     ("resnet_cifar10", {"seed": None}),
+    ("network_spectrum", {"network": "mlp"}),
+    ("network_spectrum", {"momentum": 1.0}),
+    ("network_spectrum", {"steps": 0}),
+    ("network_spectrum", {"images": 100}),
     ("saliency", {"noise": -1.0}),
     ("saliency", {"starts": 0}),
 ]
