@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-machines mutants bench-nqm bench-ensemble bench-sweep bench-training serve chapters doctor format clean clean-runs clean-venv
+.PHONY: help book test test-machines mutants bench-nqm bench-ensemble bench-sweep bench-training pdf serve chapters doctor format clean clean-runs clean-venv
 
 help: ## Show this list
 	@echo "Flatter, Faster, the book"; echo
@@ -47,6 +47,9 @@ chapters: $(READY) ## List the chapters and whether each is fresh
 
 doctor: $(READY) ## Look at this machine and say what is missing
 	@$(FLATTER) doctor
+
+pdf: book ## Print the book into _build/book.pdf, with contents and page numbers (needs Chromium, not TeX)
+	@$(FLATTER) pdf
 
 serve: book ## Build the book and serve it to this machine only, at port 8000 (PORT=...)
 	@echo "http://127.0.0.1:$(PORT) (stop with Ctrl-C)"

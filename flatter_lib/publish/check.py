@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from flatter_lib.fingerprint import git
 from flatter_lib.publish import build, commands, hygiene, machines, portability, provenance
 from flatter_lib.publish.checks import browser
 from flatter_lib.publish.commands import Command
@@ -33,17 +34,28 @@ class Stage(NamedTuple):
 
 
 def run(project: Project, console: Console, only: Sequence[str] = ()) -> bool:
-    """Run the stages in order, or those named, and say at the end which failed."""
+    """Run the stages in order, or those named, and say at the end which failed, and what is left in the tree."""
+    before = _tree(project)
     chosen = [stage for stage in (*STAGES, MACHINES) if stage.name in only] if only else STAGES
     failed = []
     for number, stage in enumerate(chosen, start=1):
         console.rule(f"[bold]{number}/{len(chosen)} {stage.title}", align="left")
         if not stage.run(project, console):
             failed.append(stage.name)
+    if left := sorted(_tree(project) - before):
+        failed.append("tree")
+        console.rule("[bold]Left in the tree, where git sees it", align="left")
+        _report(console, left)
     console.print(
         f"[red]failed: {', '.join(failed)}[/]" if failed else "[green]all checks passed[/]"
     )
     return not failed
+
+
+def _tree(project: Project) -> set[str]:
+    """What git would say that is changed or unknown, a line each; nothing where git is not."""
+    said = git(project.root, "status", "--porcelain", "--untracked-files=all")
+    return {line.strip() for line in said.splitlines()}
 
 
 def _style(project: Project, console: Console) -> bool:

@@ -281,6 +281,45 @@ def claims(
 
 
 @app.command()
+def pdf() -> None:
+    """Print the pages in _build/html as one PDF, with contents and page numbers: _build/book.pdf."""
+    from flatter_lib.publish import pdf as printer
+
+    project = Project.find()
+    if not project.html.is_dir():
+        raise BookError("no pages in _build/html: `flatter book` builds them")
+    if lacks := printer.missing():
+        raise BookError(f"printing needs {lacks}")
+    target = project.build / "book.pdf"
+    with out.status("printing the pages"):
+        sheets = printer.make(project, project.html, target)
+    _say(f"{sheets} sheets: {target.relative_to(project.root)}")
+
+
+@app.command()
+def links(
+    try_: Annotated[bool, typer.Option("--try", help="Ask each host for its page.")] = False,
+) -> None:
+    """List the addresses on other hosts that the built pages and the documents lead to; ask for them if told to."""
+    from flatter_lib.publish.checks import links as checked
+
+    project = Project.find()
+    if not project.html.is_dir():
+        raise BookError("no pages in _build/html: `flatter book` builds them")
+    found = checked.external(project, project.html)
+    if not try_:
+        for address, places in found.items():
+            _say(f"{address}  in {', '.join(places)}")
+        return
+    bad = [(address, said) for address, said in checked.tried(list(found)) if said]
+    for address, said in bad:
+        _say(f"{address}: {said}; in {', '.join(found[address])}")
+    _say(f"{len(found) - len(bad)} of {len(found)} addresses answer")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor() -> None:
     """Check what the book needs of this machine, and say how to mend what is missing."""
     from flatter_lib.publish import doctor as doctors

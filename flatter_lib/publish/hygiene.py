@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from flatter_lib.publish.checks import built, notebooks, outputs, pairs, published, traces
+from flatter_lib.publish.checks import built, links, notebooks, outputs, pairs, published, traces
 from flatter_lib.publish.checks.finding import Finding
 from flatter_lib.publish.project import Project
 
@@ -31,12 +31,14 @@ BEFORE_BUILD: tuple[Callable[[Project], list[Finding]], ...] = (
     published.bare_numbers,
     traces.outputs,
     traces.files,
+    links.documents,
 )
 #: What is checked of the built pages.
 AFTER_BUILD: tuple[Callable[[built.Site], list[Finding]], ...] = (
     built.local,
     built.links,
     built.images,
+    built.small_words,
     built.mathematics,
 )
 

@@ -1,9 +1,10 @@
 """The Sphinx extension of the book.
 
-Named in ``_config.yml``. It brings offline mathematics, the buttons that need a repository, links to the cells that
+Named in ``_config.yml``. It brings mathematics as MathML, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
-``{machines-table}``, ``{explorable}`` and ``{in-full}``, at the end of each chapter's page how it was executed, and
-warnings about text that Sphinx itself would let pass.
+``{machines-table}``, ``{terms-index}``, ``{explorable}`` and ``{in-full}``, previews of what links lead to, the numbers
+of figures, at the end of each chapter's page how it was executed, and warnings about text that Sphinx itself would let
+pass.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from flatter_lib.publish.extension import (
     evidence_tables,
     execution_record,
     explorable,
+    figure_data,
+    finds,
     in_full,
+    lean,
     ledger_table,
     leftovers,
-    mathjax,
+    mathml,
+    previews,
     prose,
     reading,
     repository,
+    terms,
     typography,
 )
 
@@ -35,13 +41,18 @@ def setup(app: Sphinx) -> dict[str, Any]:
         evidence_tables,
         execution_record,
         explorable,
+        figure_data,
+        finds,
         in_full,
+        lean,
         leftovers,
         ledger_table,
-        mathjax,
+        mathml,
+        previews,
         prose,
         reading,
         repository,
+        terms,
         typography,
     ):
         part.setup(app)

@@ -234,17 +234,17 @@ PAGES = {
 <link rel="preload" as="font" href="../../_static/font.woff2" />
 <link rel="stylesheet" href="../../_static/style.css?v=12" />
 <style>body { background: url("data:image/png;base64,AA//BB==") }</style>
-<script src="../../_static/mathjax/tex-svg.js"></script>
+<script src="../../_static/draw-all.js"></script>
 <script>const home = "https://example.org/";</script></head>
 <nav><a href="../index.html#top"><img src="../../_static/logo.svg" alt="" /></a></nav>
-<article id="top-of-page"><span class="math notranslate">t</span>
+<article id="top-of-page"><span class="math notranslate"><math><mi>t</mi></math></span>
 <figure id="fig-fall"><img alt="A parabola that opens downwards." src="../../_images/fall.svg" /></figure>
 <a href="#fig-fall">Fig. 1</a>, <a href="../index.html?highlight=x">all</a>, <a href="https://example.org/x.js">
 elsewhere</a>, <a href="mailto:galileo@example.org">a letter</a>, <a href="../../_sources/falling%20water.txt">
 the source</a></article>
 """,
     "_static/style.css": '@font-face { src: url("./font.woff2?v=1") } a { color: red }',
-    "_static/mathjax/tex-svg.js": 'import { draw } from "./draw.js";',
+    "_static/draw-all.js": 'import { draw } from "./draw.js";',
     "_static/macros.html": '<script src="https://example.org/never-a-page.js"></script>',
     "_static/font.woff2": "",
     "_static/logo.svg": "",

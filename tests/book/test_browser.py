@@ -17,6 +17,9 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><title>A page</title><link rel="i
 DRAWING = """<div class="explorable"><svg role="img" aria-label="a"></svg><label>eta
 <input type="range" min="0" max="1" step="any"></label><p class="explorable-said"></p></div><script>
 document.querySelector("input").addEventListener("input", () => {})</script>"""
+LATE = """<p id="late"></p><p style="height: 600px">Words.</p><script>requestAnimationFrame(() => setTimeout(() =>
+document.getElementById("late").style.height = "400px", 50))</script>"""
+SCROLLS = "display: inline-block; width: 9px; overflow-x: auto"
 MOVES = 'document.querySelector(".explorable-said").textContent = event.target.value'
 
 
@@ -31,6 +34,13 @@ MOVES = 'document.querySelector(".explorable-said").textContent = event.target.v
         ('<img alt="a" src="gone.png">', "404"),
         ('<img alt="a" src="http://127.0.0.1:9/a.png">', "asks for http://127.0.0.1:9/a.png"),
         ('<p style="width: 500px">Wide.</p>', "scrolls"),
+        ('<p style="width: 335px">Wide.</p>', "scrolls 3 pixels sideways at 340"),
+        (f"<!--{'a' * 1_501_000}-->", "weighs 1501 kB of files, more than 1500"),
+        (LATE, "while it is loading"),
+        (
+            f'<article><span class="math" style="{SCROLLS}">aaaaaaaaaaa</span></article>',
+            "1 formulas",
+        ),
         ('<div style="overflow-x: auto"><p style="width: 500px">Wide.</p></div>', ""),
         ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "axe: image-alt, critical"),
         ('<p style="color: #ccc; background: #fff">Pale.</p>', "axe: color-contrast, serious"),

@@ -119,18 +119,18 @@ def test_only_the_theme_may_decorate(site: Site) -> None:
     assert site.reports() == {"built.images": [line]}
 
 
-@pytest.mark.parametrize(
-    ("source", "checks"),
-    [
-        (f"{CDN}/mathjax/tex-svg.js", {"built.mathematics", "built.local"}),
-        ("../../_static/mathjax/gone.js", {"built.mathematics", "built.local"}),
-        ("../../_static/style.css", {"built.mathematics"}),
-    ],
-    ids=["elsewhere", "gone", "none"],
-)
-def test_formulas_without_mathjax(site: Site, source: str, checks: set[str]) -> None:
-    page = site.html / "book/chapters/falling-water.html"
-    page.write_text(page.read_text().replace("../../_static/mathjax/tex-svg.js", source))
-    reports = site.reports()
-    assert set(reports) == checks
-    assert reports["built.mathematics"] == [f"{PAGE}: has formulas and no MathJax of its own"]
+def test_words_of_a_figure_that_are_too_small(site: Site) -> None:
+    letters = (
+        '<svg><g transform="translate(1 2) scale(0.1 -0.1)"/><g transform="scale({} -{})"/></svg>'
+    )
+    for name, size in (("fine", 0.08), ("small", 0.05)):
+        write(site.html, {f"_images/{name}.svg": letters.format(size, size)})
+        site.add(f'<img alt="A drop." src="../../_images/{name}.svg" width="900" height="9">')
+    line = f"{PAGE}: its image ../../_images/small.svg has words of 5.1 pixels"
+    assert site.reports() == {"built.small_words": [line]}
+
+
+def test_a_formula_that_no_browser_draws(site: Site) -> None:
+    site.add('<div class="math notranslate">t^2</div>')
+    line = f"{PAGE}: its formula 't^2' is not MathML"
+    assert site.reports() == {"built.mathematics": [line]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_every_stage_runs_and_those_that_failed_are_told(
     stages = [Stage(n, f"Stage {n}", lambda *_, passed=p: passed) for n, p in passes.items()]
     monkeypatch.setattr(check, "STAGES", stages)
     monkeypatch.setattr(check, "MACHINES", Stage("machines", "Machines", lambda *_: False))
+    monkeypatch.setattr(check, "_tree", lambda _: set())
     assert not check.run(Project(Path()), console)
     titles, last = (
         console.file.getvalue().splitlines()[:3],
@@ -36,6 +38,32 @@ def test_every_stage_runs_and_those_that_failed_are_told(
     assert check.run(Project(Path()), console, ["last", "good"])
     assert console.file.getvalue().endswith("all checks passed\n")
     assert not check.run(Project(Path()), console, ["machines"])
+
+
+def test_what_is_left_in_the_tree_fails(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / ".gitignore").write_text("_build/\n")
+    (tmp_path / "mine.txt").write_text("was there before")
+
+    def leaves(name: str) -> Callable[[Project, Console], bool]:
+        def run(project: Project, console: Console) -> bool:
+            (project.root / name).parent.mkdir(exist_ok=True)
+            (project.root / name).write_text("left")
+            return True
+
+        return run
+
+    for name, passed in (("_build/a.txt", True), ("new/a.txt", False)):
+        monkeypatch.setattr(check, "STAGES", [Stage("one", "One", leaves(name))])
+        assert check.run(Project(tmp_path), console) == passed
+    assert console.file.getvalue().splitlines()[-3:] == [
+        "  ?? new/a.txt",
+        "  1 found",
+        "failed: tree",
+    ]
 
 
 #: Tests that go wrong in a way that pytest does not report by itself, and what is said of them.

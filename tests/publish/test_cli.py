@@ -34,7 +34,7 @@ from flatter_lib.publish.execute import Execution
 from flatter_lib.publish.project import Chapter, FailedError, Project
 
 COMMANDS = ["chapters", "run", "diff", "book", "format", "check", "data", "claims", "doctor"]
-COMMANDS += ["sweep", "results", "verify"]
+COMMANDS += ["sweep", "results", "verify", "links", "pdf"]
 
 Edit = Callable[[Path, str, str], None]
 

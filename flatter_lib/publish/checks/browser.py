@@ -1,4 +1,4 @@
-"""The built pages as a reader's browser has them: opened over loopback, moved, narrowed to a phone, and read by axe.
+"""The built pages as a reader's browser has them: opened over loopback, weighed, moved, narrowed, and read by axe.
 
 Needed are Chromium on this machine, and the packages playwright and axe-playwright-python; :func:`missing` says which
 is not there.
@@ -7,35 +7,66 @@ is not there.
 from __future__ import annotations
 
 import contextlib
+import functools
+import gzip
 import importlib.util
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from flatter_lib.publish.checks import built
 from flatter_lib.publish.checks.finding import Finding
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGES = ("playwright", "axe_playwright_python")
-#: Pixels of the two widths at which a page is looked at.
-WIDE, NARROW = 1280, 360
+#: Pixels of the widths at which a page is looked at.
+WIDE, NARROW = 1280, (360, 340)
 #: What axe must not find, of this weight.
 SEVERE = ("serious", "critical")
 _AXE = (
     "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations'], preload: false })"
     ".then(r => r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html.slice(0, 90)]))"
 )
-#: Sets every formula, also those that are far down.
-_SET = (
-    "() => window.MathJax?.startup?.promise.then(() => MathJax.startup.document.lazyTypesetAll?.())"
-)
+#: What a page may load, in kB: scripts, all, and all as a host sends it, gzipped.
+WEIGHED = ("scripts", "files", "files as they are sent")
+BUDGET = (300, 1500, 500)
+#: Pages that may load more, and how much, in kB. The ledger has 500 rows with formulas; the list of what the search
+#: finds is a script; drawings of many points, with letters that are paths, are up to 1.1 MB of the others.
+OVER = {
+    "book/claims.html": (300, 2000, 550),
+    "search.html": (700, 1500, 500),
+    "book/chapters/the-scalar-valley-in-full.html": (300, 2700, 700),
+    "book/chapters/matrix-sensing.html": (300, 2000, 600),
+    "book/chapters/rank-by-rank.html": (300, 2000, 600),
+    "book/chapters/teacher-and-student.html": (300, 2600, 750),
+    "book/chapters/sparse-recovery-by-label-noise.html": (300, 1900, 550),
+    "book/chapters/momentum-in-a-noisy-valley.html": (300, 1800, 550),
+    "book/chapters/mlp-on-fashion-mnist.html": (300, 2800, 700),
+    "book/chapters/resnet-on-cifar-10.html": (300, 1900, 550),
+    "book/chapters/one-protocol.html": (300, 1900, 550),
+    "book/chapters/the-noisy-quadratic-model.html": (300, 2300, 650),
+    "book/chapters/preconditioning-and-averaging.html": (300, 1900, 550),
+    "book/chapters/which-choice-at-which-batch-size.html": (300, 2300, 600),
+    "book/chapters/when-momentum-pays.html": (300, 2300, 600),
+}
+#: How far things may move while a page is loading, as browsers measure it.
+SHIFT = 0.1
+_SHIFT = """() => new Promise(done => {
+  new PerformanceObserver(list => done(list.getEntries().reduce((sum, x) => sum + (x.hadRecentInput ? 0 : x.value), 0)))
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(0), 200);
+})"""
+#: Formulas in lines that would need a scrollbar; none on a wide page.
+_SCROLLED = """() => [...document.querySelectorAll("article span.math")]
+  .filter(x => getComputedStyle(x).overflowX !== "visible" && x.scrollWidth > x.clientWidth + 1).length"""
 #: Moves a slider of a drawing a step and says whether the picture or its words are others then.
 _MOVE = """async slider => {
   const drawing = slider.closest(".explorable");
@@ -65,15 +96,11 @@ def opened(html: Path) -> list[Finding]:
         html: where the pages were built.
     """
     import axe_playwright_python
-    from playwright.sync_api import sync_playwright
 
     site = built.read(html)
-    program = next(filter(None, map(shutil.which, BROWSERS)))
     (axe,) = Path(*axe_playwright_python.__path__).rglob("axe.min.js")
     found = []
-    with _served(site.html) as home, sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=program, args=options)
+    with served(site.html) as home, started() as browser:
         context = browser.new_context(reduced_motion="reduce")
         context.set_default_timeout(60_000)
         for path, parsed in site.pages.items():
@@ -81,15 +108,27 @@ def opened(html: Path) -> list[Finding]:
                 continue
             page = context.new_page()
             address = f"{home}/{path.relative_to(site.html).as_posix()}"
-            problems = _problems(page, address, home, axe)
+            problems = _problems(page, address, home, site.html, axe)
             found += [Finding(site.name(path), what, cure) for what, cure in problems]
             page.close()
-        browser.close()
     return found
 
 
 @contextlib.contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def started() -> Iterator[Browser]:
+    """This machine's browser, as long as it is needed."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, BROWSERS)))
+    options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=options)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
     """The address at which a folder is served to this machine, as long as it is."""
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -102,7 +141,25 @@ def _served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def _problems(page: Page, address: str, home: str, axe: Path) -> Iterator[tuple[str, str]]:
+def _weights(files: Sequence[Path]) -> tuple[int, int, int]:
+    """Of files that a page loads, in kB: the scripts, all, and all gzipped."""
+    sizes = {file: _sizes(file) for file in files}
+    scripts = sum(size for file, (size, _) in sizes.items() if file.suffix == ".js")
+    whole, zipped = (sum(part) for part in zip((0, 0), *sizes.values(), strict=True))
+    return round(scripts / 1000), round(whole / 1000), round(zipped / 1000)
+
+
+@functools.cache
+def _sizes(file: Path) -> tuple[int, int]:
+    """Bytes of a file, as it is and as it is sent; fonts and photographs are packed already."""
+    content = file.read_bytes()
+    packed = file.suffix in (".woff", ".woff2", ".png", ".jpg", ".jpeg")
+    return len(content), len(content if packed else gzip.compress(content))
+
+
+def _problems(
+    page: Page, address: str, home: str, html: Path, axe: Path
+) -> Iterator[tuple[str, str]]:
     errors: list[str] = []
     asked: list[str] = []
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -110,11 +167,20 @@ def _problems(page: Page, address: str, home: str, axe: Path) -> Iterator[tuple[
     page.on("request", lambda request: asked.append(request.url))
     page.set_viewport_size({"width": WIDE, "height": 900})
     page.goto(address)
-    page.evaluate(_SET)
+    name = address.removeprefix(f"{home}/")
+    files = {unquote(urlsplit(url).path)[1:] for url in asked if url.startswith(f"{home}/")}
+    weights = _weights([html / file for file in files if (html / file).is_file()])
+    for what, weight, most in zip(WEIGHED, weights, OVER.get(name, BUDGET), strict=True):
+        if weight > most:
+            yield f"weighs {weight} kB of {what}, more than {most}", "load less, or say why in OVER"
+    if (shift := page.evaluate(_SHIFT)) > SHIFT:
+        yield f"moves by {shift:.2f} while it is loading", "give what comes late its size"
+    if scrolled := page.evaluate(_SCROLLED):
+        yield f"{scrolled} formulas in lines scroll", "let them overflow, or set them apart"
     for slider in page.query_selector_all(".explorable input[type=range]"):
         if not slider.evaluate(_MOVE):
-            name = slider.evaluate("x => x.parentElement.innerText.trim()")
-            yield f"its slider {name!r} moves nothing", "mend the drawing in book/explorables"
+            label = slider.evaluate("x => x.parentElement.innerText.trim()")
+            yield f"its slider {label!r} moves nothing", "mend the drawing in book/explorables"
     page.add_script_tag(path=axe)
     for impact, rule, count, example in page.evaluate(_AXE):
         if impact in SEVERE:
@@ -122,10 +188,12 @@ def _problems(page: Page, address: str, home: str, axe: Path) -> Iterator[tuple[
                 f"axe: {rule}, {impact}, {count} times, first {example}",
                 "see axe's own page on this rule",
             )
-    page.set_viewport_size({"width": NARROW, "height": 800})
-    over = page.evaluate("() => document.scrollingElement.scrollWidth - window.innerWidth")
-    if over > 1:
-        yield f"scrolls {over} pixels sideways at {NARROW}", "give what is wide a box that scrolls"
+    for width in NARROW:
+        page.set_viewport_size({"width": width, "height": 800})
+        over = page.evaluate("() => document.scrollingElement.scrollWidth - window.innerWidth")
+        if over > 1:
+            cure = "give what is wide a box that scrolls"
+            yield f"scrolls {over} pixels sideways at {width}", cure
     yield from ((f"its scripts say: {error}", "mend the script") for error in errors)
     hosts = sorted({url for url in asked if not url.startswith((f"{home}/", "data:", "blob:"))})
     yield from ((f"asks for {url}", "ship it with the book, or leave it out") for url in hosts)

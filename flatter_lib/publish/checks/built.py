@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ _SCRIPT_ADDRESS = re.compile(
 )
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_MATHJAX = re.compile(r"mathjax.*\.js\Z", re.IGNORECASE)
+#: Pixels of the column in which a page shows figures, and of the smallest words in one.
+COLUMN, SMALLEST = 684, 6
+_LETTERS = re.compile(r"scale\(([\d.]+) -[\d.]+\)")
 _FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
 
 #: By which element or rule something is fetched, and from where.
@@ -106,16 +109,35 @@ def images(site: Site) -> list[Finding]:
     ]
 
 
-def mathematics(site: Site) -> list[Finding]:
-    """Every page with formulas draws them with a MathJax that lies beside it."""
-    cure = "keep flatter_lib.publish.sphinx among the extensions in _config.yml, then: flatter book"
+def small_words(site: Site) -> list[Finding]:
+    """No drawing's words are smaller than can be read where a page shows it at its widest."""
     found = []
     for path, page in site.pages.items():
-        scripts = [urlsplit(str(tag["src"])).path for tag in page.select("script[src]")]
-        ours = [s for s in scripts if _MATHJAX.search(s) and _target(path, s).is_file()]
-        if page.select(".math") and not ours:
-            found.append(Finding(site.name(path), "has formulas and no MathJax of its own", cure))
+        for image in page.select("img[src$='.svg'][width]"):
+            words = _smallest(_target(path, str(image["src"])), float(str(image["width"])))
+            if words < SMALLEST:
+                what = f"its image {image['src']} has words of {words:.1f} pixels"
+                cure = "draw it narrower: a smaller `figsize` with the same font"
+                found.append(Finding(site.name(path), what, cure))
     return found
+
+
+def _smallest(drawing: Path, width: float) -> float:
+    """Pixels of the smallest words of a drawing by matplotlib, when a page shows it; letters are paths there."""
+    text = drawing.read_text(encoding="utf-8") if drawing.is_file() else ""
+    sizes = [100 * float(size) * 4 / 3 for size in _LETTERS.findall(text)]
+    return min(sizes, default=math.inf) * min(1.0, COLUMN / width)
+
+
+def mathematics(site: Site) -> list[Finding]:
+    """Every formula is MathML, which a browser draws by itself."""
+    cure = "keep flatter_lib.publish.sphinx among the extensions in _config.yml, then: flatter book"
+    return [
+        Finding(site.name(path), f"its formula {formula.get_text()[:40]!r} is not MathML", cure)
+        for path, page in site.pages.items()
+        for formula in page.select(".math")
+        if formula.find("math") is None
+    ]
 
 
 def _loads(page: BeautifulSoup) -> Iterator[Load]:

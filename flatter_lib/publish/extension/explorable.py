@@ -57,8 +57,12 @@ class Explorable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the figure."""
         name, folder = self.arguments[0], Path(self.env.srcdir) / FOLDER
-        if not (folder / f"{name}.svg").is_file() or "alt" not in self.options:
-            known = ", ".join(sorted(path.stem for path in folder.glob("*.svg")))
+        if not (folder / f"{name}.js").is_file() or "alt" not in self.options:
+            known = ", ".join(
+                sorted(
+                    path.stem for path in folder.glob("*.svg") if path.with_suffix(".js").is_file()
+                )
+            )
             raise self.error(f"explorable: needs `:alt:` and one of these names: {known}")
         for path in folder.iterdir():
             self.env.note_dependency(str(path))

@@ -6,17 +6,14 @@ A link into a folded place opens it; on paper everything is open.
 
 from __future__ import annotations
 
-import math
-
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-log = logging.getLogger(__name__)
+from flatter_lib.publish.extension.reading import minutes
 
-#: Words that are read in a minute.
-PACE = 200
+log = logging.getLogger(__name__)
 
 #: Opens what a link leads into, where the browser does not, and everything on paper.
 SCRIPT = """\
@@ -61,12 +58,14 @@ def _fold(app: Sphinx, doctree: nodes.document) -> None:
             log.warning("in-full: stands below a heading, not in another directive", location=mark)
             continue
         rest = section.children[section.index(mark) + 1 :]
-        length = sum(map(words, rest)) / PACE
-        mark.append(nodes.Text(_opening(f"In full, {max(1, math.ceil(length))} min")))
+        mark.append(nodes.Text(_opening(f"In full, {minutes(rest)} min")))
+        for part in rest:
+            part["folded"] = True
         section.append(_html("</details>"))
     for proof in list(doctree.findall(lambda node: node.tagname == "proof_node")):
         first = next(iter(proof.findall(nodes.Text)))
         first.parent.replace(first, nodes.Text(first.astext().removeprefix("Proof. ")))
+        proof["folded"] = True
         proof.replace_self([_html(_opening("Proof")), proof, _html("</details>")])
 
 
@@ -76,13 +75,3 @@ def _opening(summary: str) -> str:
 
 def _html(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
-
-
-def words(part: nodes.Node) -> int:
-    """Words of the prose in a part of a page, code and its outputs left out.
-
-    Examples:
-        >>> words(nodes.section("", nodes.title(text="Any"), nodes.paragraph(text="Two words.")))
-        2
-    """
-    return sum(len(paragraph.astext().split()) for paragraph in part.findall(nodes.paragraph))

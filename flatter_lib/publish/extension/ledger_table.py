@@ -180,7 +180,12 @@ class LedgerDirective(_FromLedger):
         return self.section(self.title(paper), *cited, self._table(entries))
 
     def _table(self, entries: list[ledger.Entry]) -> nodes.table:
-        rows, ids = map(self._cells, entries), [row_id(entry.claim.id) for entry in entries]
+        rows = map(self._cells, entries)
+        # A renamed row keeps its former anchor.
+        ids = [
+            [row_id(name) for name in (entry.claim.id, entry.claim.formerly) if name]
+            for entry in entries
+        ]
         header = ("Claim", "Measured", "Verdict")
         return table(header, list(rows), name="ledger", widths=[42, 38, 20], ids=ids)
 

@@ -18,7 +18,7 @@ def table(
     *,
     name: str,
     widths: Sequence[int] | None = None,
-    ids: Sequence[str] = (),
+    ids: Sequence[Sequence[str]] = (),
 ) -> nodes.table:
     """A table with a header row.
 
@@ -31,8 +31,8 @@ def table(
     """
     columns = (nodes.colspec(colwidth=width) for width in widths or [1] * len(header))
     body = nodes.tbody("", *map(_row, rows))
-    for row, id_ in zip(body.children if ids else (), ids, strict=True):
-        row["ids"].append(id_)
+    for row, names in zip(body.children if ids else (), ids, strict=True):
+        row["ids"].extend(names)
     group = nodes.tgroup("", *columns, nodes.thead("", _row(header)), body, cols=len(header))
     return nodes.table("", group, classes=[f"colwidths-{'given' if widths else 'auto'}", name])
 

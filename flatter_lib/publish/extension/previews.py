@@ -1,0 +1,60 @@
+"""What a link to an equation, a statement, a term or a reference leads to is shown beside the link.
+
+What stands on another page travels with the page, in a ``template``: pages that are opened from files may not read each
+other. ``book/_static/preview.js`` shows it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from sphinx.application import Sphinx
+
+from flatter_lib.publish.extension.finished import Pages, when_written
+
+#: What can be seen in advance, by how its element begins.
+_SHOWN = re.compile(
+    r'<dt id="term-|<div[^>]* class="(?:math|proof|citation)\b|<div class="(?:math|proof|citation)\b'
+)
+_NAMED = re.compile(r' (?:id|tabindex)="[^"]*"|<a class="headerlink".*?</a>')
+_ADDRESS = re.compile(r' (href|src)="(?![a-z]+:)([^"]*)"')
+
+
+def setup(app: Sphinx) -> None:
+    """Put what they show in advance into the pages when all are written."""
+    when_written(app, lambda _, pages: add(pages))
+
+
+def add(pages: Pages) -> None:
+    """Put into each page what its links to other pages show in advance."""
+    for name in pages.texts:
+        made = [
+            f'<template data-preview="{link}">{shown}</template>'
+            for link, there, anchor in pages.links(name)
+            if there != name and (shown := _preview(pages, name, there, anchor))
+        ]
+        pages.put(name, "previews", "\n".join(made), "</body>")
+
+
+def _preview(pages: Pages, name: str, there: str, anchor: str) -> str:
+    """What a part of another page looks like on this one; empty if it is not shown in advance."""
+    part = pages.part(there, anchor)
+    if not _SHOWN.match(part):
+        return ""
+    if part.startswith("<dt"):
+        text = pages.texts[there]
+        end = text.index(part) + len(part)
+        part = f"<dl>{part}{text[end : text.index('</dd>', end)]}</dd></dl>"
+    base = posixpath.dirname(there)
+
+    def moved(found: re.Match[str]) -> str:
+        address = (
+            found[2]
+            if found[2] and found[2][0] != "#"
+            else f"{posixpath.basename(there)}{found[2]}"
+        )
+        here = posixpath.relpath(posixpath.join(base, address), posixpath.dirname(name))
+        return f' {found[1]}="{here}"'
+
+    return _ADDRESS.sub(moved, _NAMED.sub("", part))
