@@ -285,6 +285,32 @@ def median_interval(x: ArrayLike, axis: int = -1) -> Estimate:
     return Estimate(middle, ordered[..., k - 1][()], ordered[..., n - k][()])
 
 
+def deciding_size(spread: float, gap: float) -> float:
+    r"""How many numbers it takes until Student's interval of their mean keeps clear of an edge.
+
+    The least n with :math:`t_{n-1}\, s/\sqrt n < g`: a size to plan with, if mean and scatter stay what few have said.
+
+    Args:
+        spread: s, the standard deviation of the numbers, positive.
+        gap: g, between their mean and the edge, at least 0.
+
+    Returns:
+        The number, at least 2; infinite above a million, as it is for a mean on the edge.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Examples:
+        >>> deciding_size(0.05, 0.05), deciding_size(0.05, 0.0)
+        (7.0, inf)
+    """
+    checks.number("spread", spread, "(0, inf)")
+    checks.number("gap", gap, "[0, inf)")
+    n = np.arange(2, 10**6 + 1)
+    clear = stdtrit(n - 1, ENDS[1]) * spread / np.sqrt(n) < gap
+    return float(n[np.argmax(clear)]) if clear.any() else math.inf
+
+
 def share_interval(hits: ArrayLike, runs: ArrayLike) -> Estimate:
     r"""Share of runs in which something happened, with the 95 % interval of Clopper & Pearson (1934).
 

@@ -15,6 +15,7 @@ from flatter_lib.stats import (
     PROBABILITIES,
     Estimate,
     best_momentum,
+    deciding_size,
     exponent,
     first_passage,
     interval,
@@ -128,6 +129,17 @@ def test_jackknife_covers_an_exponent_of_means(n: int) -> None:
     )
     found = jackknife_interval(lambda runs: exponent(x, runs.mean(axis=-1)), y)
     assert 0.92 < np.mean((found.low <= -1.5) & (found.high >= -1.5)) < 0.98
+
+
+@pytest.mark.parametrize(
+    ("spread", "gap"), [(0.05, 0.05), (0.05, 0.015), (0.002, 0.05), (0.3, 0.2)]
+)
+def test_so_many_numbers_decide_and_one_less_does_not(spread: float, gap: float) -> None:
+    size = deciding_size(spread, gap)
+    for n, clear in ((size, True), (size - 1, False)):
+        if n > 1:
+            low, high = stats.t.interval(0.95, n - 1, 0.0, spread / math.sqrt(n))
+            assert (not low <= gap <= high) == clear
 
 
 def test_jackknife_of_a_mean_is_students() -> None:
@@ -408,6 +420,7 @@ def test_bad_arguments() -> None:
     ):
         with pytest.raises(ValueError, match=r"^x"):
             function(x)
+    refuses(deciding_size, {"spread": 0.1, "gap": 0.1}, spread=0.0, gap=-0.1)
     for samples in ((), ([1.0, 2.0],), ([1.0] * 4, [1.0] * 5)):
         with pytest.raises(ValueError, match=r"^samples: .* 3 runs or more, got"):
             jackknife_interval(np.mean, *samples)

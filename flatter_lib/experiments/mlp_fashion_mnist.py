@@ -11,11 +11,12 @@ small,
 is the ratio of momentum's time 1/(1-beta) and the drift's.
 
 A configuration is a cell, a run of one step size, momentum and noise from every start: run j is the j-th network, from
-its initial weights on. A profile holds laws
-:math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and the same laws aside of it; a scan of momenta at
-all step sizes; scans with other noise strengths, with minibatches and with label flips; plain SGD at its best step
-size; larger steps; equal numbers of steps; AdamW; and trainings from the initial weights with minibatches, with and
-without label noise. Width, images, steps and noise are our own choices.
+its initial weights on. More starts of a setting are a cell of their own, which begins with a later network.
+
+A profile holds laws :math:`1-\beta = C\eta^\gamma` that meet at the middle step size, and the same laws aside of it; a
+scan of momenta at all step sizes; scans with other noise strengths, with minibatches and with label flips; plain SGD at
+its best step size; larger steps; equal numbers of steps; AdamW; and trainings from the initial weights with
+minibatches, with and without label noise. Width, images, steps and noise are our own choices.
 
 `protocol` is what all systems of the book are measured by, with 4,096 whole images, a width of 128 and minibatches of
 256: momenta on one grid, whatever the step size. Its cells share their draws: run j of each has the same minibatches
@@ -117,9 +118,10 @@ SIZE: Mapping[str, Any] = {
     "trace_images": 512,
     "descent": 2.0,
     "descent_batch": 256,
-    "starts": 5,
     "looks": 20,
 }
+#: The number of the first network and how many there are: those that were run first, and those that were run later.
+SIZE_STARTS = ((0, 5), (5, 3))
 AT_SIZE = Landscape(
     SIZE["batch"] * SLOW, 0.5, lrs=(0.08, 0.04, 0.02, 0.01, 0.005), patience=6, drift=2.5
 )
@@ -165,6 +167,7 @@ class Configuration:
         steps: of every run.
         seed: of the first run's noise; the others count up from it.
         starts: networks, each with a run.
+        first: the number of the first of them.
         batch: images a step, drawn with replacement; None for all of them, once each.
         kind: of label noise, ``additive`` or ``flip``.
         loss: ``squared``, or ``cross entropy``, which takes flips alone.
@@ -190,6 +193,7 @@ class Configuration:
     steps: int
     seed: int
     starts: int = STARTS
+    first: int = 0
     batch: int | None = None
     kind: Literal["additive", "flip"] = "additive"
     loss: Literal["squared", "cross entropy"] = "squared"
@@ -210,8 +214,10 @@ class Configuration:
 
     def __post_init__(self) -> None:
         checks.fields(self, lr="(0, inf)", memory="(0, 1]", noise="[0, inf)", descent="(0, inf)")
-        checks.fields(self, steps=0, seed=0, starts=1, looks=0, images=1, test_images=1, pool=1)
-        checks.fields(self, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip"))
+        checks.fields(self, steps=0, seed=0, starts=1, first=0, looks=0, images=1, test_images=1)
+        checks.fields(
+            self, pool=1, width=1, trace_images=1, gain="(0, inf)", kind=("additive", "flip")
+        )
         checks.fields(self, phase=("noise", "all"), optimizer=("heavy ball", "adamw"))
         checks.fields(self, loss=("squared", "cross entropy"))
         if self.loss != "squared" and self.kind != "flip":
@@ -266,7 +272,12 @@ def protocol() -> list[Configuration]:
     scans += [Scan(lr, noise, (1.0,), n) for noise, n in SIZE_PLAIN.items()]
     seeds = range(11 * 10**6, 12 * 10**6, 1000)
     made = [scan.rung(AT_SIZE, seed) for scan, seed in zip(scans, seeds, strict=False)]
-    return [c for rung in made for c in _shared(rung, **SIZE)]
+    return [
+        c
+        for first, starts in SIZE_STARTS
+        for rung in made
+        for c in _shared(rung, first=first, starts=starts, **SIZE)
+    ]
 
 
 def crossed() -> list[Configuration]:
@@ -541,6 +552,7 @@ def _starts(c: Configuration) -> Starts:
     if c.loss == "cross entropy":
         wrong = c.noise / (targets.shape[1] - 1)
         targets, loss, faster = targets * (1 - c.noise - wrong) + wrong, c.loss, CROSSED_FASTER
+    numbers = range(c.first, c.first + c.starts)
     networks = [
         MLP(
             inputs.x.shape[1],
@@ -548,7 +560,7 @@ def _starts(c: Configuration) -> Starts:
             gain=c.gain,
             generator=torch.Generator().manual_seed(j),
         ).to(inputs.x)  # drawn in double precision whatever follows
-        for j in range(c.starts)
+        for j in numbers
     ]
     initial = torch.stack([flatten(network) for network in networks])
     descent = Ensemble(
@@ -558,7 +570,7 @@ def _starts(c: Configuration) -> Starts:
         targets,
         lr=0.0,
         batch=c.descent_batch,
-        generators=[torch.Generator().manual_seed(100 + j) for j in range(c.starts)],
+        generators=[torch.Generator().manual_seed(100 + j) for j in numbers],
         loss=loss,
     )
     for lr, momentum, steps in STAGES:
@@ -596,7 +608,7 @@ def run_many(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
     cells, runs = len(configurations), len(configurations) * c.starts
     kind = AdamWEnsemble if c.optimizer == "adamw" else Ensemble
     # The runs of a start stand together; they share their draws if their cells have one seed.
-    seeds = [each.seed + j for j in range(c.starts) for each in configurations]
+    seeds = [each.seed + c.first + j for j in range(c.starts) for each in configurations]
     shared = cells if len({each.seed for each in configurations}) == 1 else 1
     training = kind(
         starts.network,
@@ -672,7 +684,10 @@ def _schedule(c: Configuration) -> NDArray[np.int64]:
 
 
 def at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
-    """What runs are after some steps without noise; NaN where their weights are no numbers."""
+    """What runs are after some steps without noise; NaN where their weights are no numbers.
+
+    Runs from one start, of however many cells, stand together, and have the same minibatches.
+    """
     import torch
 
     from flatter_lib.vision.ensemble import Ensemble
@@ -681,6 +696,7 @@ def at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
     found: dict[Quantity, Floats] = {name: np.full(len(weights), np.nan) for name in QUANTITIES}
     if not bool(sound.any()):
         return found
+    numbers = c.first + np.flatnonzero(sound.cpu().numpy()) * c.starts // len(weights)
     calm = Ensemble(
         starts.network,
         weights[sound],
@@ -690,7 +706,7 @@ def at_rest(c: Configuration, weights: Tensor) -> dict[Quantity, Floats]:
         loss=starts.loss,
         momentum=REST_MOMENTUM,
         batch=c.descent_batch,
-        generators=[torch.Generator().manual_seed(j) for j in range(int(sound.sum()))],
+        generators=[torch.Generator().manual_seed(int(j)) for j in numbers],
     )
     calm.run(REST_STEPS)
     for name in QUANTITIES:

@@ -115,7 +115,7 @@ WIDE: Mapping[str, Any] = {
     "samples": 200,
 }
 PROTOCOL_LENGTH, PROTOCOL_FLOW = 16.0, 160
-PROTOCOL_TEACHERS, PROTOCOL_RUNS = 8, 2
+PROTOCOL_TEACHERS, PROTOCOL_RUNS = 16, 2
 #: Excess of Tr H, in place of `LEVELS`; with twice the best momentum for 10 % runs no longer settle there in the pilot.
 PROTOCOL_LEVELS = (0.3679, 0.2, 0.1)
 #: Step sizes, of which the largest has eta h just below 1 at every start, each with the steps of its runs, about four
@@ -128,10 +128,17 @@ PROTOCOL_LRS: Mapping[float, int] = {
     0.000875: 8600,
 }
 PROTOCOL_STRENGTH, PROTOCOL_MEMORIES = 2.0, powers(0.001, 0.032)
-#: At the largest step: other strengths of the noise, and momenta for all; plain SGD, one run.
+#: At the largest step, of the first half of the teachers: other strengths of the noise, and momenta for all; plain SGD,
+#: one run.
 NOISES: Mapping[float, int] = {1.0: 2800, 4.0: 2000, 8.0: 2000}
 NOISES_MEMORIES = powers(0.004, 0.128)
 NOISES_PLAIN: Mapping[float, int] = {8.0: 60_000, 4.0: 240_000}
+#: Half of the noise, which shakes the clock less, at a quarter and a sixteenth of that step, too, with momenta further
+#: down the same lattice and as many more steps as at the largest.
+WEAKER, WEAKER_MEMORIES = 1.0, powers(0.0007071, 0.008)
+WEAKER_LRS: Mapping[float, int] = {
+    lr: round(1.4 * PROTOCOL_LRS[lr]) for lr in list(PROTOCOL_LRS)[2::2]
+}
 
 
 @dataclass(frozen=True)
@@ -259,7 +266,7 @@ def _profile(runs: int, few: int, teachers: int) -> list[Configuration]:
 
 
 def protocol(teachers: int, runs: int) -> list[Configuration]:
-    """The cells of the protocol, of teachers from 1 on, each scan with noise of its own."""
+    """The cells of the protocol, of teachers from 1 on, half of them with all noises; each scan has its own draws."""
     lr = next(iter(PROTOCOL_LRS))
     here = Landscape(WIDE["samples"], PROTOCOL_STRENGTH, tuple(PROTOCOL_LRS), 0, 0)
     every = PROTOCOL_MEMORIES
@@ -270,10 +277,14 @@ def protocol(teachers: int, runs: int) -> list[Configuration]:
         (5 + i, Scan(lr, eps, NOISES_MEMORIES, n)) for i, (eps, n) in enumerate(NOISES.items())
     ]
     scans += [(8 + i, Scan(lr, eps, (1.0,), n)) for i, (eps, n) in enumerate(NOISES_PLAIN.items())]
+    scans += [
+        (10 + i, Scan(step, WEAKER, WEAKER_MEMORIES, n))
+        for i, (step, n) in enumerate(WEAKER_LRS.items())
+    ]
     return [
         c
         for i, scan in scans
-        for teacher in range(1, 1 + teachers)
+        for teacher in range(1, 1 + (teachers if scan.strength == here.strength else teachers // 2))
         for rung in [scan.rung(here, 10**8 + 10**6 * teacher + 10**4 * i)]
         for c in configurations(
             Configuration,

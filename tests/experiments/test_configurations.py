@@ -28,6 +28,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("mlp_fashion_mnist", {"loss": "cubed"}),
     ("mlp_fashion_mnist", {"kind": "additive", "loss": "cross entropy"}),
     ("mlp_fashion_mnist", {"memory": 1.5}),
+    ("mlp_fashion_mnist", {"first": -1}),
     ("batch_sharpness", {"momentum": 1.0}),
     ("batch_sharpness", {"batch": 0}),
     ("batch_sharpness", {"steps": 1}),

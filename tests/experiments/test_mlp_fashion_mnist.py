@@ -199,6 +199,17 @@ def test_phase_1_is_torchs_own_descent_and_does_not_depend_on_the_company():
     torch.testing.assert_close(single.floor[0], starts.floor[0], rtol=0, atol=1e-12)
 
 
+def test_later_starts_are_those_that_more_starts_would_have_been():
+    c = replace(SMALL, batch=8, starts=3, steps=20, descent_batch=16)
+    whole, _ = run_many([c, replace(c, lr=0.01)])
+    (later,) = run_many([replace(c, first=2, starts=1)])
+    for name in ("trace", "loss", "accuracy", "diverged"):
+        assert plain(later[name]) == plain(whole[name][2:])
+    for when in ("start", "rest"):
+        assert {n: v[2:] for n, v in whole[when].items()} == later[when]
+    assert later["trace"] != whole["trace"][:1]
+
+
 def test_with_the_cross_entropy_phase_1_fits_the_mean_of_the_flipped_labels():
     c = replace(SMALL, kind="flip", noise=0.3, loss="cross entropy")
     starts, generator = starts_of(c), torch.Generator().manual_seed(0)
@@ -264,10 +275,12 @@ def test_flips_have_the_variance_of_the_additive_noise():
 
 
 def test_the_protocol_has_one_grid_whatever_the_step_size():
-    scans = defaultdict(list)
+    scans, networks = defaultdict(list), defaultdict(list)
     for c in experiment.protocol():
-        if c.memory < 1:
+        networks[c.lr, c.noise, c.memory] += range(c.first, c.first + c.starts)
+        if c.memory < 1 and c.first == 0:
             scans[c.lr, c.noise].append(c)
+    assert all(numbers == [*range(8)] for numbers in networks.values())
     assert {tuple(c.memory for c in scan) for scan in scans.values()} == {experiment.SIZE_MEMORIES}
     assert [len({(c.steps, c.seed) for c in scan}) for scan in scans.values()] == [1] * len(scans)
     assert len({scan[0].seed for scan in scans.values()}) == len(scans)

@@ -19,6 +19,8 @@ from flatter_lib.experiments.teacher_student import (
     SHARPEST,
     SLOW,
     TUNED_STRENGTHS,
+    WEAKER,
+    WEAKER_MEMORIES,
     Configuration,
     flow_of,
     run_many,
@@ -162,13 +164,21 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
     for c in cells:
         if c.memory < 1:
             grids.setdefault((c.teacher, c.lr, c.strength, c.steps), []).append(c.memory)
-    assert set(map(tuple, grids.values())) == {PROTOCOL_MEMORIES, NOISES_MEMORIES}
+    assert set(map(tuple, grids.values())) == {
+        PROTOCOL_MEMORIES,
+        NOISES_MEMORIES,
+        WEAKER_MEMORIES,
+    }
+    octaves = 2 * np.log2(np.concatenate(list(grids.values())) / PROTOCOL_MEMORIES[0])
+    np.testing.assert_allclose(octaves, np.rint(octaves), atol=2e-3)  # one lattice
+    assert {lr for _, lr, eps, _ in grids if eps == WEAKER} == set(list(PROTOCOL_LRS)[::2])
     assert {tuple(g) for (_, _, eps, _), g in grids.items() if eps == 2.0} == {PROTOCOL_MEMORIES}
     lrs = sorted({c.lr for c in cells})
     np.testing.assert_allclose(np.divide(lrs[1:], lrs[:-1]), 2.0, rtol=1e-3)
     assert len(lrs) == len(PROTOCOL_LRS) == 5
     problems = {c.teacher: c.problem for c in cells}
-    assert len(problems) == 8
+    assert len(problems) == 16
+    assert {c.teacher for c in cells if c.strength != 2.0} == {*range(1, 9)}
     for teacher, problem in problems.items():
         start = problem.start_on_manifold(np.random.default_rng(teacher))
         _, kernel = problem.jacobian(start)
