@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from flatter_lib import checks
-from flatter_lib.vision.checks import seeded
 
 
 class Transformer(nn.Module):
@@ -61,7 +60,6 @@ class Transformer(nn.Module):
             raise ValueError(f"heads: must divide the width {width}, got {heads}")
         checks.count("layers", layers)
         checks.count("context", context)
-        seeded("generator", generator)
         super().__init__()
         self.symbols = nn.Embedding(symbols, width, device="meta", dtype=dtype)
         self.layers = nn.ModuleList(

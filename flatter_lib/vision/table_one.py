@@ -108,16 +108,8 @@ class PlainResNet(CifarResNet):
     count, are our reading. Every convolution starts as He et al. draw it, also those of the residual branches: each of
     the three blocks may double the second moment of the signal.
 
-    Args:
-        width: multiplier of the 16, 32 and 64 channels, above 0.
-        inputs: channels of the images, at least 1.
-        outputs: components of one output, at least 1.
-        generator: source of the initial weights, on the CPU.
-        device: where the parameters are.
-        dtype: their type.
-
-    Raises:
-        ValueError: if the width is not above 0 and finite, or a size below 1.
+    Arguments and errors are those of :class:`SimpleCNN`, without its side; ``width`` multiplies the 16, 32 and 64
+    channels.
 
     Examples:
         >>> network = PlainResNet(1 / 4, generator=torch.Generator().manual_seed(0))
@@ -147,17 +139,8 @@ class VGG11(nn.Sequential):
     by a 2x2 max pool: 32x32 pixels become one. The paper has "1 fully connected" layer after them, which is read as the
     head; a mean over what pixels are left lets larger images in.
 
-    Args:
-        width: multiplier of the channels 64, 128, 256, 512, above 0.
-        inputs: channels of the images, at least 1.
-        outputs: components of one output, at least 1.
-        ghost_batch: images that are normalised together, at least 1.
-        generator: source of the initial weights, on the CPU.
-        device: where the parameters are.
-        dtype: their type.
-
-    Raises:
-        ValueError: if the width is not above 0 and finite, or a size below 1.
+    Arguments and errors are those of :class:`SimpleCNN`, without its side; ``width`` multiplies the channels, and
+    ``ghost_batch``, at least 1, says how many images are normalised together.
 
     Examples:
         >>> network = VGG11(1 / 16, generator=torch.Generator().manual_seed(0))

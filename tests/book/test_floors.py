@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ensemble",),
     ("curvature",),
     ("vision", "text"),
+    ("kfac",),
     ("fingerprint",),  # what code a result was computed with
     ("machine",),  # what a result was computed on
     ("experiments",),
