@@ -35,7 +35,8 @@ def by_hand(c: Configuration, values: dict[str, float], seed: int, most: int) ->
         for p, g, m, v in zip(network.parameters(), gradients, first, second, strict=True):
             if c.optimizer in ("sgd", "momentum"):
                 m.mul_(1 - memory).add_(g)
-                p.data -= values["step"] * memory * m
+                left = 1 - (k - 1) / values.get("horizon", math.inf)
+                p.data -= values["step"] * left * memory * m
                 continue
             m.mul_(1 - memory).add_(memory * g)
             v.mul_(1 - values["memory_2"]).add_(values["memory_2"] * g**2)
@@ -59,6 +60,7 @@ def by_hand(c: Configuration, values: dict[str, float], seed: int, most: int) ->
         ({}, {"step": 0.1}),
         ({"training": True}, {"step": 0.1}),
         ({"averaging": True}, {"step": 0.1, "averaging": 0.05}),
+        ({"decay": True}, {"step": 0.3, "horizon": 40.0}),
         ({"optimizer": "momentum"}, {"step": 0.1, "memory": 0.1}),
         ({"optimizer": "adam_plain"}, {"step": 0.01, "memory_2": 0.02}),
         ({"optimizer": "adam"}, {"step": 0.01, "memory": 0.2, "memory_2": 0.02}),
@@ -124,7 +126,7 @@ def test_a_search_where_all_diverges_ends_and_an_empty_box_is_refused() -> None:
     assert len(found) == 3 * DRAWS
     assert fastest(found) is None
     refuses(lambda box: search(lambda at, most: 1.0, box, 3, 10), {}, box={})
-    with pytest.raises(ValueError, match="^box: step must go from"):
+    with pytest.raises(ValueError, match=r"^box: step must go from"):
         search(lambda at, most: 1.0, {"step": (1.0, 0.1)}, 3, 10)
 
 
