@@ -59,7 +59,7 @@ def by_hand(c: Configuration, values: dict[str, float], seed: int, most: int) ->
     [
         ({}, {"step": 0.1}),
         ({"averaging": True}, {"step": 0.1, "averaging": 0.3}),
-        ({"decay": True}, {"step": 0.3, "horizon": 40.0}),
+        ({"decay": True}, {"step": 0.1, "horizon": 40.0}),
         ({"optimizer": "momentum"}, {"step": 0.1, "memory": 0.1}),
         ({"optimizer": "adam_plain"}, {"step": 0.01, "memory_2": 0.02}),
         ({"optimizer": "adam"}, {"step": 0.01, "memory": 0.2, "memory_2": 0.02}),
