@@ -336,8 +336,8 @@ def _text(c: Configuration) -> tuple[Tensor, Tensor, int, dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _read(name: Text) -> tuple[NDArray[np.int64], int, str, list[float]]:
-    from flatter_lib.text.characters import Characters, chain, counted_loss, shakespeare
     from flatter_lib.files import data_root
+    from flatter_lib.text.characters import Characters, chain, counted_loss, shakespeare
 
     if name == "lm1b":
         tokens = np.load(data_root() / "lm1b" / "tokens.npy").astype(np.int64)
