@@ -77,7 +77,7 @@ def chain(length: int, symbols: int, generator: np.random.Generator) -> Characte
 
     Examples:
         >>> chain(12, 3, np.random.default_rng(0)).tokens
-        array([0, 0, 0, 0, 0, 2, 1, 2, 1, 2, 1, 2])
+        array([0, 0, 0, 2, 1, 2, 1, 2, 1, 2, 1, 2])
     """
     checks.count("length", length)
     checks.count("symbols", symbols)
