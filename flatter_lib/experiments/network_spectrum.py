@@ -21,10 +21,10 @@ import numpy as np
 
 from flatter_lib import checks
 from flatter_lib.experiments._images import images_of
+from flatter_lib.experiments._table_one import network_of
 from flatter_lib.experiments.design import Held, rounded, short
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from flatter_lib.checks import Floats
@@ -230,23 +230,6 @@ def ranks(dimension: int) -> Any:
     return np.unique(
         np.geomspace(1, dimension, int(16 * np.log10(dimension)) + 2).round().astype(int)
     )
-
-
-def network_of(c: Configuration, data: Inputs, generator: torch.Generator) -> nn.Module:
-    """The network at its initial weights."""
-    import torch
-
-    from flatter_lib.vision.table_one import PlainResNet, SimpleCNN
-
-    common: dict[str, Any] = {
-        "inputs": data.x.shape[1],
-        "generator": generator,
-        "device": c.device,
-        "dtype": getattr(torch, c.dtype),
-    }
-    if c.network == "cnn":
-        return SimpleCNN(c.width, side=data.x.shape[-1], **common)
-    return PlainResNet(c.width, **common)
 
 
 def _judged(network: nn.Module, data: Inputs, c: Configuration) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from flatter_lib import checks
 from flatter_lib.experiments._images import images_of
 from flatter_lib.experiments._search import Trial, fastest, search
+from flatter_lib.experiments._table_one import network_of
 from flatter_lib.experiments.design import Held, rounded, whole
 
 if TYPE_CHECKING:
@@ -288,7 +289,9 @@ def steps_of(
     from torch.nn.functional import cross_entropy
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-    network = _network(c, data, torch.Generator().manual_seed(seed))
+    network = network_of(c, data, torch.Generator().manual_seed(seed))
+    if c.network == "resnet":
+        network = network.to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(1000 + seed)
     step = _optimizer(c, network, values, generator)
     judged: nn.Module = network
@@ -317,22 +320,6 @@ def steps_of(
         if accuracy < c.target / 2 and k > most / 2:
             break
     return math.inf
-
-
-def _network(c: Configuration, data: Inputs, generator: Any) -> nn.Module:
-    import torch
-
-    from flatter_lib.vision.table_one import PlainResNet, SimpleCNN
-
-    common: dict[str, Any] = {
-        "inputs": data.x.shape[1],
-        "generator": generator,
-        "device": c.device,
-        "dtype": getattr(torch, c.dtype),
-    }
-    if c.network == "cnn":
-        return SimpleCNN(c.width, side=data.x.shape[-1], **common)
-    return PlainResNet(c.width, **common).to(memory_format=torch.channels_last)
 
 
 def _optimizer(
