@@ -20,6 +20,13 @@ from flatter_lib.publish import freshness, provenance, sources, twins
 from flatter_lib.publish.environment import KERNEL_NAME, environment, kernel_problem, under
 from flatter_lib.publish.project import BookError, Chapter, FailedError, Project
 
+#: A kernel's own log is of no use to a reader: what a cell raises is in its notebook. Tornado logs by itself: a kernel
+#: that is asked to end may flush its streams after their socket is closed.
+QUIET = [
+    "--IPKernelApp.log_level=CRITICAL",
+    "--IPKernelApp.logging_config={'loggers': {'tornado.general': {'level': 'CRITICAL'}}}",
+]
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -77,7 +84,7 @@ def execute(
                 kernel_name=KERNEL_NAME,
                 cwd=project.executed,
                 progress_bar=progress and {"desc": chapter.slug, "file": sys.stderr},
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                extra_arguments=QUIET,
             )
         except PapermillExecutionError as error:
             said = " ".join(str(error.evalue).split()) or "no message"

@@ -161,6 +161,16 @@ def test_a_run_of_ones_own_never_touches_the_published_twin(
     assert (stored["parameters"]["rate"], stored["threads"]) == (1e-3, 1)
 
 
+def test_what_a_kernel_logs_of_its_own_end_is_not_the_commands_complaint(
+    published: Project, temporary: Path
+) -> None:
+    late = "import logging; logging.getLogger('tornado.general').error('not a socket')"
+    shorten(published.chapter("toy"), late)
+    with flatter(published, "run", "toy", folder=temporary) as process:
+        _, complained = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complained) == (0, "")
+
+
 def begun(process: subprocess.Popen[str]) -> bool:
     """Whether a process has its own way with SIGTERM: that is, whether the command has begun."""
     status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
