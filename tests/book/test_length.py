@@ -17,7 +17,7 @@ BOOK = Project.find(Path(__file__).parent)
 WORDS, LINES = 2900, 130
 #: Chapters with a reason to be longer.
 LONGER = {
-    "the-scalar-valley-in-full": "the appendix of the chapter before it",
+    "the-scalar-valley-in-full": "the appendix of the first chapter",
     "momentum-in-a-noisy-valley": "the derivation that all other chapters stand on",
 }
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
