@@ -130,15 +130,14 @@ def _settle(figure: Figure) -> None:
         _break(ax.yaxis.label, 2 * min(middle - low, high - middle))
     if words(figure) != before:
         _arrange(figure)
-    for ax in figure.axes:
-        for text in ax.texts:
-            _keep_inside(text, figure.bbox.width)
     for legend in figure.legends:
         _pack(legend, figure.bbox.width)
     for ax in figure.axes:
         if (own := ax.get_legend()) is not None:
             _place(own, ax)
     _arrange(figure)
+    for text in (text for ax in figure.axes for text in ax.texts):
+        _keep_inside(text, figure.bbox.width)
 
 
 def _arrange(figure: Figure) -> None:

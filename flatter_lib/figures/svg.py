@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import count
 
 #: Digits after the point that are kept of a place, in seventy-seconds of an inch.
 DIGITS = 2
 _NOT_DRAWN = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", re.DOTALL)
 _REFERENCE = re.compile(r'(?:xlink:href="|url\()#([\w-]+)')
 _ID = re.compile(r' id="([\w-]+)"')
-_WAY = re.compile(r' d="([^"]*)"')
+_WAY = re.compile(r' d="([^"]*)"( transform="scale\(0\.015625\)")?')
+#: Letters are drawn in sixty-fourths of a hundredth of their size; of those so many are not seen.
+_FINER = 16
 _STEP = re.compile(r"[A-Za-z]|-?[\d.]+(?:e[-+]?\d+)?")
 _PLACE = re.compile(r' (x|y|width|height)="(-?[\d.]+)"')
 _MOVED = re.compile(r'translate\((-?[\d.]+)[ ,]+(-?[\d.]+)\)(?=([ "]))')
 _MARKS = re.compile(r'<g((?: clip-path="[^"]*")?)>((?:<use [^>]*/>)+)</g>')
+_IN_A_ROW = re.compile(r'(<g clip-path="[^"]*">)(?:<use [^>]*/>)+(?:</g>\1(?:<use [^>]*/>)+)+</g>')
 _STYLE = re.compile(r' style="([^"]*)"')
 #: Words are letters as paths, a hundredth of their size, upside down; an index is smaller by another scale.
 _WORDS = re.compile(r'scale\(([\d.]+) -[\d.]+\)">(.*?)</g>', re.DOTALL)
@@ -41,42 +43,59 @@ def smallest_words(drawing: str) -> float:
 
 
 def compact(drawing: str) -> str:
-    """A drawing by matplotlib with its places to so many digits, and without what is not drawn.
+    """A drawing by matplotlib with its places to so many digits, each style said once, and without what is not drawn.
 
     Args:
         drawing: the SVG.
 
     Examples:
         >>> compact('<g id="a"><!-- no --><path d="M 1.23456 2 L 2.23456 2.5 z" style="fill: none"/> </g>')
-        '<g><path d="M1.23 2l1 .5z" style="fill:none"/></g>'
+        '<path d="M1.23 2l1 .5z" style="fill:none"/>'
     """
     drawing = re.sub(r">\s+<", "><", _NOT_DRAWN.sub("", drawing))
-    names = {
-        name: f"d{k}"
-        for name, k in zip(dict.fromkeys(_REFERENCE.findall(drawing)), count(), strict=False)
-    }
+    places = dict.fromkeys(_REFERENCE.findall(drawing))
+    names = {name: f"d{k}" for k, name in enumerate(places)}
     drawing = _ID.sub(lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", drawing)
     drawing = _REFERENCE.sub(lambda m: m[0].removesuffix(m[1]) + names[m[1]], drawing)
-    drawing = _WAY.sub(lambda m: f' d="{_way(m[1])}"', drawing)
+    drawing = _WAY.sub(_drawn, drawing)
     drawing = _PLACE.sub(lambda m: f' {m[1]}="{_number(float(m[2]))}"', drawing)
     drawing = _MOVED.sub(
         lambda m: f"translate({_number(float(m[1]))} {_number(float(m[2]))})", drawing
     )
     drawing = re.sub(r' transform="translate\(([^ ]+) ([^)]+)\)"/>', r' x="\1" y="\2"/>', drawing)
+    drawing = drawing.replace("<use xlink:href=", "<use href=").replace(' y="0"/>', "/>")
     drawing = _STYLE.sub(
         lambda m: f' style="{m[1].replace(": ", ":").replace("; ", ";")}"', drawing
     )
     # Marks of one kind in a row are one group, which has their style.
-    drawing = re.sub(
-        r'(<g clip-path="[^"]*">)(?:<use [^>]*/>)+(?:</g>\1(?:<use [^>]*/>)+)+</g>',
-        _joined,
-        drawing,
-    )
-    return _MARKS.sub(_of_one_style, drawing)
+    drawing = _IN_A_ROW.sub(lambda m: m[0].replace(f"</g>{m[1]}", ""), drawing)
+    drawing = _without_idle_groups(_MARKS.sub(_of_one_style, drawing))
+    kinds = {style: f"s{k}" for k, style in enumerate(dict.fromkeys(_STYLE.findall(drawing)))}
+    if "</style>" not in drawing:
+        return drawing
+    rules = "".join(f".{name}{{{style}}}" for style, name in kinds.items())
+    drawing = _STYLE.sub(lambda m: f' class="{kinds[m[1]]}"', drawing)
+    return drawing.replace("</style>", f"{rules}</style>", 1)
 
 
-def _joined(marks: re.Match[str]) -> str:
-    return marks[0].replace(f"</g>{marks[1]}", "")
+def _without_idle_groups(drawing: str) -> str:
+    """A drawing without groups that say nothing of what is in them."""
+    idle: list[bool] = []
+
+    def kept(tag: re.Match[str]) -> str:
+        if tag[0] == "</g>":
+            return "" if idle.pop() else tag[0]
+        if not tag[0].endswith("/>"):
+            idle.append(tag[0] == "<g>")
+        return "" if tag[0] in ("<g>", "<g/>") else tag[0]
+
+    return re.sub(r"</?g\b[^>]*>", kept, drawing)
+
+
+def _drawn(way: re.Match[str]) -> str:
+    if not way[2]:
+        return f' d="{_way(way[1])}"'
+    return f' d="{_way(way[1], 1 / _FINER)}" transform="scale({_FINER / 64:g})"'
 
 
 def _of_one_style(marks: re.Match[str]) -> str:
@@ -86,8 +105,9 @@ def _of_one_style(marks: re.Match[str]) -> str:
     return f'<g{marks[1]} style="{styles.pop()}">{_STYLE.sub("", marks[2])}</g>'
 
 
-def _way(steps: str) -> str:
+def _way(steps: str, scale: float = 1.0) -> str:
     """A path by differences of its rounded places, so that no error adds up; what has no length is left out."""
+    digits = DIGITS if scale == 1 else 0
     made, here, start, command, last = [], (0.0, 0.0), (0.0, 0.0), "", ""
     tokens = _STEP.findall(steps)
     points = {"M": 1, "L": 1, "Q": 2, "C": 3}
@@ -100,7 +120,7 @@ def _way(steps: str) -> str:
                 here, last = start, "z"
                 continue
         size = 2 * points[command]
-        rounded = [round(float(number), DIGITS) for number in tokens[k : k + size]]
+        rounded = [round(scale * float(number), digits) for number in tokens[k : k + size]]
         k += size
         end = (rounded[-2], rounded[-1])
         if command == "L" and end == here and last != "M":

@@ -52,47 +52,67 @@ def places(way: str) -> NDArray[np.float64]:
     return np.concatenate(found)
 
 
-def elements(text: str, kind: str) -> list[ElementTree.Element]:
-    return [e for e in ElementTree.fromstring(text).iter() if e.tag.endswith(f"}}{kind}")]
+def elements(root: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
+    return [e for e in root.iter() if e.tag.endswith(f"}}{kind}")]
+
+
+def magnified(element: ElementTree.Element) -> float:
+    """By how much an element is scaled itself."""
+    found = re.search(r"scale\((\S+)\)", element.get("transform", ""))
+    return float(found[1]) if found else 1.0
 
 
 def test_paths_and_marks_stand_where_they_stood() -> None:
-    before, after = drawing(), compact(drawing())
-    assert len(after) < 0.7 * len(before)
+    assert len(compact(drawing())) < 0.5 * len(drawing())
+    before, after = (ElementTree.fromstring(text) for text in (drawing(), compact(drawing())))
     old, new = elements(before, "path"), elements(after, "path")
     assert len(old) == len(new)
     for one, other in zip(old, new, strict=True):
-        was, now = places(one.get("d", "")), places(other.get("d", ""))
+        was, now = (places(e.get("d", "")) * magnified(e) for e in (one, other))
+        off = 0.0051 if magnified(one) == 1 else 0.13  # of a hundredth of a letter
         if len(was) == len(now):  # else steps of no length were left out
-            np.testing.assert_allclose(now, was, atol=0.0051)
-        np.testing.assert_allclose([now.min(0), now.max(0)], [was.min(0), was.max(0)], atol=0.0051)
+            np.testing.assert_allclose(now, was, atol=off)
+        np.testing.assert_allclose([now.min(0), now.max(0)], [was.min(0), was.max(0)], atol=off)
     old, new = elements(before, "use"), elements(after, "use")
     assert len(old) == len(new)
     for one, other in zip(old, new, strict=True):
-        moved = re.search(r"translate\((\S+) (\S+)\)", one.get("transform", ""))
-        if moved and "scale" not in one.get("transform", ""):
-            where = [float(moved[1]), float(moved[2])]
-        else:
-            where = [float(one.get(side, 0)) for side in "xy"]
-        np.testing.assert_allclose([float(other.get(s, 0)) for s in "xy"], where, atol=0.0051)
+        moves = [
+            re.search(r"translate\((\S+) (\S+)\)", e.get("transform", "")) for e in (one, other)
+        ]
+        was, now = (
+            [float(moved[1]), float(moved[2])]
+            if moved
+            else [float(e.get(side, 0)) for side in "xy"]
+            for moved, e in zip(moves, (one, other), strict=True)
+        )
+        np.testing.assert_allclose(now, was, atol=0.0051)
+        assert magnified(one) == magnified(other)
 
 
-def test_every_mark_and_letter_is_what_it_was_and_has_its_colour() -> None:
-    def seen(text: str) -> list[tuple[str, str]]:
+def test_every_mark_and_line_has_its_shape_and_style() -> None:
+    def seen(text: str) -> tuple[list[object], list[NDArray[np.float64]]]:
         root = ElementTree.fromstring(text)
+        rules = dict(re.findall(r"\.(\w+)\{([^}]*)\}", text))
         named = {e.get("id"): e for e in root.iter() if e.get("id")}
-        link = "{http://www.w3.org/1999/xlink}href"
         above = {child: parent for parent in root.iter() for child in parent}
-        found = []
-        for use in (e for e in root.iter() if e.tag.endswith("}use")):
-            style = use.get("style") or (
-                above[use].get("style", "") if above[use] is not root else ""
-            )
-            shape = named[use.get(link, "")[1:]].get("d", "")
-            found.append((style.replace(" ", ""), f"{np.ptp(places(shape), axis=0).round(1)}"))
-        return found
 
-    assert seen(drawing()) == seen(compact(drawing()))
+        def style(element: ElementTree.Element) -> str:
+            own = element.get("style") or rules.get(element.get("class", ""), "")
+            return own.replace(" ", "")
+
+        found: list[object] = []
+        sizes = []
+        for use in elements(root, "use"):
+            link = use.get("href") or use.get("{http://www.w3.org/1999/xlink}href") or ""
+            shape = named[link[1:]]
+            sizes.append(np.ptp(places(shape.get("d", "")), axis=0) * magnified(shape))
+            found.append((style(use) or style(above[use]), style(shape)))
+        paths = elements(root, "path")
+        return found + [(style(path), path.get("clip-path") is None) for path in paths], sizes
+
+    (found, sizes), (other, others) = seen(drawing()), seen(compact(drawing()))
+    assert found == other
+    np.testing.assert_allclose(others, sizes, atol=0.26)  # of a hundredth of a letter
 
 
 @pytest.mark.parametrize(("size", "script", "pixels"), [(0.09, 0.5, 6.0), (0.06, 1.0, 8.0)])
