@@ -29,15 +29,28 @@ _WORD = re.compile(r"(?:\$[^$]*\$|[^\s$])+")
 
 
 def spread(figure: Figure, width: float) -> None:
-    """Draw a figure in its own proportions.
+    """Draw a figure in its own proportions, higher by the legends that go under its panels.
 
     Args:
         figure: the figure.
         width: pixels of the page.
     """
     old = figure.get_size_inches()
-    figure.set_size_inches(width / PIXELS, old[1] * width / PIXELS / old[0])
+    inches = old[1] * width / PIXELS / old[0]
+    figure.set_size_inches(width / PIXELS, inches)
     _settle(figure)
+    rows = {_row(ax): ax for ax in _panels(figure)}
+    high = [ax.bbox.height for ax in rows.values()]
+    _legends(figure)
+    _arrange(figure)
+    least = PANEL[0] * figure.dpi / PIXELS if len(rows) == 1 else 0.0
+    lost = sum(
+        max(was, least) - ax.bbox.height for was, ax in zip(high, rows.values(), strict=True)
+    )
+    if lost > 1:
+        figure.set_size_inches(width / PIXELS, inches + lost / figure.dpi)
+        _arrange(figure)
+    _remarks(figure)
 
 
 def stack(figure: Figure, width: float, columns: int) -> None:
@@ -66,11 +79,14 @@ def stack(figure: Figure, width: float, columns: int) -> None:
     inches = sum(wanted) / figure.dpi + len(rows) * 0.4
     figure.set_size_inches(width / PIXELS, inches)
     _settle(figure)
+    _legends(figure)
+    _arrange(figure)
     for _ in range(2):
         # What stands between the panels is as high as it is: a legend that went under one is new.
         inches += (sum(wanted) - sum(row[0].bbox.height for row in rows)) / figure.dpi
         figure.set_size_inches(width / PIXELS, inches)
         _arrange(figure)
+    _remarks(figure)
 
 
 def words(figure: Figure) -> dict[Text, str]:
@@ -115,7 +131,7 @@ def _label(panels: Sequence[Axes]) -> None:
 
 
 def _settle(figure: Figure) -> None:
-    """Break words and place legends where they are drawn now."""
+    """Break titles and labels where panels are now."""
     for text in (text for ax in figure.axes for text in ax.texts if _within(text, ax)):
         text.set_in_layout(False)  # a remark takes the room that there is
     _arrange(figure)
@@ -130,12 +146,19 @@ def _settle(figure: Figure) -> None:
         _break(ax.yaxis.label, 2 * min(middle - low, high - middle))
     if words(figure) != before:
         _arrange(figure)
+
+
+def _legends(figure: Figure) -> None:
+    """Place legends among what is drawn now."""
     for legend in figure.legends:
         _pack(legend, figure.bbox.width)
     for ax in figure.axes:
         if (own := ax.get_legend()) is not None:
             _place(own, ax)
-    _arrange(figure)
+
+
+def _remarks(figure: Figure) -> None:
+    """Break remarks that leave the figure."""
     for text in (text for ax in figure.axes for text in ax.texts):
         _keep_inside(text, figure.bbox.width)
 
@@ -191,7 +214,7 @@ def _within(text: Text, ax: Axes) -> bool:
 
 
 def _keep_inside(text: Text, width: float) -> None:
-    """Break a remark that leaves the figure."""
+    """Break a remark where the figure ends."""
     box = text.get_window_extent()
     if text.get_rotation() == 0 and (box.x1 > width or box.x0 < 0):
         at = {"left": width - box.x0, "right": box.x1}

@@ -76,7 +76,7 @@ def test_a_figure_is_shown_once_opaque_white_without_a_clock(shown: Shown) -> No
         svg = ElementTree.fromstring(data[kind])
         assert svg.get("width") == f"{width * 3 / 4:g}pt"
         first = next(element for element in svg.iter() if element.tag.endswith("path"))
-        assert "fill:#ffffff" in str(first.get("style"))
+        assert f".{first.get('class')}{{fill:#ffffff}}" in data[kind]
         assert "dc:date" not in data[kind]
         assert "<text" not in data[kind]  # no page may need our fonts
 
