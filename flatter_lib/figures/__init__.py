@@ -6,8 +6,8 @@ from flatter_lib import faces
 
 if TYPE_CHECKING:
     from flatter_lib.figures.output import show
-    from flatter_lib.figures.style import PALETTE, use_style
+    from flatter_lib.figures.style import OPTIMIZER, PALETTE, use_style
 else:
     __getattr__, __dir__ = faces.lazy(__name__)
 
-__all__ = ["PALETTE", "show", "use_style"]
+__all__ = ["OPTIMIZER", "PALETTE", "show", "use_style"]

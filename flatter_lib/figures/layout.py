@@ -86,6 +86,8 @@ def stack(figure: Figure, width: float, columns: int) -> None:
         inches += (sum(wanted) - sum(row[0].bbox.height for row in rows)) / figure.dpi
         figure.set_size_inches(width / PIXELS, inches)
         _arrange(figure)
+    _legends(figure)
+    _arrange(figure)
     _remarks(figure)
 
 

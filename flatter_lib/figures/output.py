@@ -96,6 +96,6 @@ def _drawing(figure: Figure, where: str) -> str:
     if (words := smallest_words(drawing)) < SMALLEST:
         raise ValueError(
             f"figure: it has words of {words:.1f} pixels on {where}, less than {SMALLEST:g}: call figures.use_style() "
-            "before it is drawn, and give no fontsize below 8"
+            "before it is drawn, give no fontsize below 8, and write a root as a power"
         )
     return compact(drawing)

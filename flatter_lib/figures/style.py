@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Colours that stay apart for colour-blind readers, on white and under the dark page's inversion.
 PALETTE = ("#0b6aa2", "#c8540a", "#18794e", "#8a3ffc", "#a8123e", "#6b5a00", "#4a4a4a")
+#: Of an optimizer's points and lines, where a figure compares optimizers.
+OPTIMIZER = dict(zip(("sgd", "momentum", "averaged", "adam", "kfac"), PALETTE, strict=False))
 #: Pixels of the column in which a page shows a figure, of that on a phone, and of the smallest words in either.
 WIDE, PHONE, SMALLEST = 684, 340, 9.0
 #: Pixels of an inch on a page; matplotlib's points are 72 an inch.

@@ -25,7 +25,7 @@ from flatter_lib.publish.project import BookError, Project
 
 CHAPTERS = "book/chapters/"
 #: The windows that are phones: a narrower one has less room than a figure is wide. Paper is none.
-PHONES = "screen and (max-width: 700px)"
+PHONES = "screen and (max-width: 735px)"
 _FIGURE = re.compile(
     r'(<figure[^>]* id="(?P<name>fig-[^"]+)"(?:(?!</figure>).)*?src="(?P<file>[^"]+\.(?P<kind>svg|png))"'
     r"(?:(?!</figure>).)*?)(?P<end></figcaption>)",
