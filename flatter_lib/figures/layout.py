@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
     from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 #: How high a panel of a column is, at least and at most, in pixels of the page.
 PANEL = (150, 240)
@@ -187,8 +188,15 @@ def _room(ax: Axes) -> tuple[float, float, float, float]:
     )
 
 
+def _extent(text: Text) -> Bbox:
+    """Where a text is now: by itself it would ask whatever drew it last, perhaps into a file."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    return text.get_window_extent(figure._get_renderer())  # type: ignore[attr-defined]
+
+
 def _length(text: Text) -> float:
-    box = text.get_window_extent()
+    box = _extent(text)
     return box.height if text.get_rotation() == 90 else box.width
 
 
@@ -217,7 +225,7 @@ def _within(text: Text, ax: Axes) -> bool:
 
 def _keep_inside(text: Text, width: float) -> None:
     """Break a remark where the figure ends."""
-    box = text.get_window_extent()
+    box = _extent(text)
     if text.get_rotation() == 0 and (box.x1 > width or box.x0 < 0):
         at = {"left": width - box.x0, "right": box.x1}
         centre = (box.x0 + box.x1) / 2
@@ -275,7 +283,7 @@ def _drawn(ax: Axes) -> NDArray[np.float64]:
         parts.append(_dense(bar.get_transform().transform(bar.get_path().vertices)))
     for text in ax.texts:
         if text.get_text():
-            box = text.get_window_extent()
+            box = _extent(text)
             parts.append(_dense(np.array([box.min, box.max])))
     return np.concatenate([np.zeros((0, 2)), *parts])
 

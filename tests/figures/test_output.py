@@ -224,3 +224,13 @@ def test_lines_take_the_palettes_colours_in_turn() -> None:
     lines = [axes.plot([0, 1])[0] for _ in PALETTE]
     assert [line.get_color() for line in lines] == list(PALETTE)
     pyplot.close(figure)
+
+
+def test_a_remark_ends_inside_the_phones_drawing_too(shown: Shown) -> None:
+    figure = drawn()
+    figure.axes[0].text(2, 5, "a remark that is as long as this is")
+    show(figure, {"x": [1]})
+    remark = figure.axes[0].texts[0]
+    figure.draw_without_rendering()
+    assert remark.get_text().count("\n") >= 1
+    assert remark.get_window_extent().x1 <= figure.bbox.width + 1
