@@ -228,6 +228,7 @@ def test_lines_take_the_palettes_colours_in_turn() -> None:
 
 def test_a_remark_ends_inside_the_phones_drawing_too(shown: Shown) -> None:
     figure = drawn()
+    figure.axes[0].legend_ = None  # its place asks remarks for theirs
     figure.axes[0].text(2, 5, "a remark that is as long as this is")
     show(figure, {"x": [1]})
     remark = figure.axes[0].texts[0]
