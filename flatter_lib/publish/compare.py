@@ -9,12 +9,13 @@ from typing import Any
 from nbformat import NotebookNode
 
 from flatter_lib import values
+from flatter_lib.figures.output import ON_PHONE
 from flatter_lib.publish import sources, twins
 from flatter_lib.publish.twins import Values, figure_name
 from flatter_lib.values import IN_DISTRIBUTION, Value
 
 #: Kinds of output that are pictures: their numbers are compared instead.
-PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
+PICTURES = ("image/svg+xml", "image/png", "image/jpeg", ON_PHONE)
 
 
 def values_differences(

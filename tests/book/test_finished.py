@@ -114,9 +114,11 @@ def test_a_figure_offers_itself_and_its_numbers() -> None:
     figure = '<figure id="fig-a"><img src="../../_images/1.svg" /><figcaption><p>A.</p></figcaption></figure>'
     table = '<figure id="fig-t"><table></table><figcaption><p>T.</p></figcaption></figure>'
     photograph = figure.replace("fig-a", "fig-b").replace("svg", "png")
-    context = {"body": figure + table + photograph}
-    figure_data._offer(None, "book/chapters/a", "", context, None)  # type: ignore[arg-type]
-    links = BeautifulSoup(context["body"], "html.parser").select("figcaption a")
+    body = figure_data.completed(figure + table + photograph, {"fig-a": ' width="340"'})
+    page = BeautifulSoup(body, "html.parser")
+    (source,) = page.select("#fig-a picture > source:has(+ img)")
+    assert (source["srcset"], source["width"]) == ("fig-a.phone.svg", "340")
+    links = page.select("figcaption a")
     numbers = ["fig-a.csv", "fig-b.csv"]
     files = ["../../_images/1.svg", "../../_images/1.png"]
     assert [a["href"] for a in links] == [files[0], numbers[0], files[1], numbers[1]]

@@ -270,7 +270,9 @@ def test_the_rest_of_a_section_is_folded_with_its_cells_and_so_are_proofs(pages:
     assert (words(proof.summary), words(proof.find("div"))) == ("Proof", "Let go of it.")
     assert rest.find(id="claim-weight")
     assert not rest.find(id="claim-fall")
-    assert "It is heavy. In full, 1 min The rest of the matter." in words(rest.find_parent("section"))
+    assert "It is heavy. In full, 1 min The rest of the matter." in words(
+        rest.find_parent("section")
+    )
     assert "Open again." not in words(rest)
     assert rest.find_parent("section").find(string="After") is None
 
@@ -578,5 +580,5 @@ def test_a_drawing_says_how_large_it_is(tmp_path: Path) -> None:
     for k, (text, wanted) in enumerate(sizes.items()):
         file = tmp_path / f"{k}.svg"
         file.write_text(text)
-        assert reading._pixels(file) == wanted
-    assert reading._pixels(None) == ""
+        assert reading.pixels(file) == wanted
+    assert reading.pixels(None) == ""

@@ -95,7 +95,7 @@ def test_a_used_modules_change_leaves_unverified(
     assert freshness.state(project, chapter).acquittable
     edit(project.library / "figures.py", "return 2", "return '2'")
     found = freshness.state(project, chapter)
-    assert found.unverified == (freshness.FIGURES, "`through` changed")
+    assert found.unverified == (f"{freshness.FIGURES}` changed", "`through` changed")
     assert not found.acquittable
     edit(chapter.source, "Some text.", "Another text.")
     found = freshness.state(project, chapter)

@@ -38,25 +38,8 @@ _AXE = (
 #: What a page may load, in kB: scripts, all, and all as a host sends it, gzipped.
 WEIGHED = ("scripts", "files", "files as they are sent")
 BUDGET = (300, 1500, 500)
-#: Pages that may load more, and how much, in kB. The ledger has 500 rows with formulas; the list of what the search
-#: finds is a script; drawings of many points, with letters that are paths, are up to 1.1 MB of the others.
-OVER = {
-    "book/claims.html": (300, 2000, 550),
-    "search.html": (700, 1500, 500),
-    "book/chapters/the-scalar-valley-in-full.html": (300, 2700, 700),
-    "book/chapters/matrix-sensing.html": (300, 2000, 600),
-    "book/chapters/rank-by-rank.html": (300, 2000, 600),
-    "book/chapters/teacher-and-student.html": (300, 2600, 750),
-    "book/chapters/sparse-recovery-by-label-noise.html": (300, 1900, 550),
-    "book/chapters/momentum-in-a-noisy-valley.html": (300, 1800, 550),
-    "book/chapters/mlp-on-fashion-mnist.html": (300, 2800, 700),
-    "book/chapters/resnet-on-cifar-10.html": (300, 1900, 550),
-    "book/chapters/one-protocol.html": (300, 1900, 550),
-    "book/chapters/the-noisy-quadratic-model.html": (300, 2300, 650),
-    "book/chapters/preconditioning-and-averaging.html": (300, 1900, 550),
-    "book/chapters/which-choice-at-which-batch-size.html": (300, 2300, 600),
-    "book/chapters/when-momentum-pays.html": (300, 2300, 600),
-}
+#: Pages that may load more, and how much, in kB, each with its reason.
+OVER: dict[str, tuple[int, int, int]] = {}
 #: How far things may move while a page is loading, as browsers measure it.
 SHIFT = 0.1
 _SHIFT = """() => new Promise(done => {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
+from flatter_lib.figures.style import PHONE, SMALLEST, WIDE
+from flatter_lib.figures.svg import smallest_words
 from flatter_lib.publish.checks.finding import Finding
 
 #: Relations of a <link> that fetch nothing when the page is opened.
@@ -28,9 +29,6 @@ _SCRIPT_ADDRESS = re.compile(
 )
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-#: Pixels of the column in which a page shows figures, and of the smallest words in one.
-COLUMN, SMALLEST = 684, 6
-_LETTERS = re.compile(r"scale\(([\d.]+) -[\d.]+\)")
 _FILE_NAME = re.compile(r".+\.(png|svg|jpe?g|gif|webp)\Z", re.IGNORECASE)
 
 #: By which element or rule something is fetched, and from where.
@@ -110,23 +108,23 @@ def images(site: Site) -> list[Finding]:
 
 
 def small_words(site: Site) -> list[Finding]:
-    """No drawing's words are smaller than can be read where a page shows it at its widest."""
+    """No drawing's words are smaller than can be read in the column of a wide page, or of a phone."""
     found = []
     for path, page in site.pages.items():
-        for image in page.select("img[src$='.svg'][width]"):
-            words = _smallest(_target(path, str(image["src"])), float(str(image["width"])))
-            if words < SMALLEST:
-                what = f"its image {image['src']} has words of {words:.1f} pixels"
-                cure = "draw it narrower: a smaller `figsize` with the same font"
-                found.append(Finding(site.name(path), what, cure))
+        drawings = [
+            ("img[src$='.svg'][width]", "src", WIDE),
+            ("source[srcset][width]", "srcset", PHONE),
+        ]
+        for kind, address, column in drawings:
+            for image in page.select(kind):
+                file = _target(path, str(image[address]))
+                drawing = file.read_text(encoding="utf-8") if file.is_file() else ""
+                words = smallest_words(drawing) * min(1, column / float(str(image["width"])))
+                if words < SMALLEST:
+                    what = f"its image {image[address]} has words of {words:.1f} pixels"
+                    cure = "show it by figures.show, which draws for the page, then: flatter run CHAPTER"
+                    found.append(Finding(site.name(path), what, cure))
     return found
-
-
-def _smallest(drawing: Path, width: float) -> float:
-    """Pixels of the smallest words of a drawing by matplotlib, when a page shows it; letters are paths there."""
-    text = drawing.read_text(encoding="utf-8") if drawing.is_file() else ""
-    sizes = [100 * float(size) * 4 / 3 for size in _LETTERS.findall(text)]
-    return min(sizes, default=math.inf) * min(1.0, COLUMN / width)
 
 
 def mathematics(site: Site) -> list[Finding]:

@@ -1,6 +1,7 @@
-"""Under each figure, itself (SVG, or PNG where it is a photograph) and the numbers that it shows (CSV), to take along.
+"""A figure on its page: drawn for a phone where the window is one, and under it what one may take along.
 
-The numbers are the figure's values, which every execution is compared with.
+That is itself (SVG, or PNG where it is a photograph) and the numbers that it shows (CSV): its values, which every
+execution is compared with.
 """
 
 from __future__ import annotations
@@ -17,19 +18,24 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from flatter_lib.publish import twins
+from flatter_lib.figures.output import ON_PHONE
+from flatter_lib.publish import sources, twins
+from flatter_lib.publish.extension.reading import pixels
 from flatter_lib.publish.project import BookError, Project
 
 CHAPTERS = "book/chapters/"
+#: The windows that are phones: a narrower one has less room than a figure is wide. Paper is none.
+PHONES = "screen and (max-width: 735px)"
 _FIGURE = re.compile(
     r'(<figure[^>]* id="(?P<name>fig-[^"]+)"(?:(?!</figure>).)*?src="(?P<file>[^"]+\.(?P<kind>svg|png))"'
     r"(?:(?!</figure>).)*?)(?P<end></figcaption>)",
     re.DOTALL,
 )
+_IMAGE = re.compile(r"<img [^>]*>")
 
 
 def setup(app: Sphinx) -> None:
-    """Offer a page's figures when it is written, and write their numbers at the end."""
+    """Complete a page's figures when it is written, and write their numbers at the end."""
     # After images lead to themselves.
     app.connect("html-page-context", _offer, priority=900)
     app.connect("build-finished", _write)
@@ -82,16 +88,48 @@ def _offer(
 ) -> None:
     if not name.startswith(CHAPTERS) or "body" not in context:
         return
+    phones = {}
+    for figure, drawing in _on_phones(Project(Path(app.srcdir)), name).items():
+        file = Path(app.outdir, CHAPTERS, f"{figure}.phone.svg")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(drawing, encoding="utf-8")
+        phones[figure] = pixels(file)
+    context["body"] = completed(context["body"], phones)
+
+
+def completed(body: str, phones: Mapping[str, str]) -> str:
+    """A page whose figures offer what one may take along.
+
+    Args:
+        body: the page.
+        phones: the figures that are also drawn for a phone, and how large, as attributes.
+    """
 
     def offered(found: re.Match[str]) -> str:
-        figure, kind = escape(found["name"]), found["kind"]
+        figure, kind, shown = escape(found["name"]), found["kind"], found[1]
+        if figure in phones:
+            source = f'<source media="{PHONES}" srcset="{figure}.phone.svg"{phones[figure]} />'
+            shown = _IMAGE.sub(lambda image: f"<picture>{source}{image[0]}</picture>", shown)
         links = (
             f'<a download="{figure}.{kind}" href="{found["file"]}" aria-label="{figure} as {kind}">{kind.upper()}</a>',
             f'<a download href="{figure}.csv" aria-label="the numbers of {figure} as CSV">CSV</a>',
         )
-        return f'{found[1]}<p class="figure-data">{" ".join(links)}</p>{found["end"]}'
+        return f'{shown}<p class="figure-data">{" ".join(links)}</p>{found["end"]}'
 
-    context["body"] = _FIGURE.sub(offered, context["body"])
+    return _FIGURE.sub(offered, body)
+
+
+def _on_phones(project: Project, page: str) -> dict[str, str]:
+    """The figures of a chapter that are drawn for a phone, by name; a twin that cannot be read, the checks say."""
+    for chapter in project.chapters():
+        if f"{CHAPTERS}{chapter.slug}" == page and chapter.twin.exists():
+            return {
+                twins.figure_name(cell): output.data[ON_PHONE]
+                for cell in sources.code_cells(twins.read(chapter))
+                for output in cell.outputs
+                if ON_PHONE in output.get("data", {})
+            }
+    return {}
 
 
 def _write(app: Sphinx, error: Exception | None) -> None:

@@ -42,7 +42,7 @@ def _mend(
 
     def sized(found: re.Match[str]) -> str:
         alt, address, made = found.groups()
-        image = f'<img {alt} src="{address}"{_pixels(sources.get(made))} />'
+        image = f'<img {alt} src="{address}"{pixels(sources.get(made))} />'
         return f'<a class="enlarge" href="{address}" title="the figure alone">{image}</a>'
 
     listed = '<div role="list" class="citation-list">'
@@ -60,7 +60,7 @@ def _mend(
     context["metatags"] += f'\n<meta name="description" content="{html.escape(words)}" />'
 
 
-def _pixels(source: Path | None) -> str:
+def pixels(source: Path | None) -> str:
     """Width and height of a drawing, as attributes; nothing where it does not say."""
     found = _SIZE.search(source.read_text(encoding="utf-8")[:2000]) if source else None
     if found is None:

@@ -1,4 +1,4 @@
-"""Figures: the same numbers give the same SVG, and travel with it, rounded, as a table."""
+"""Figures as outputs: the same numbers give the same drawings, and travel with them, rounded, as a table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from flatter_lib import figures
-from flatter_lib.figures import PALETTE, show, use_style
+from flatter_lib.figures import PALETTE, output, show, use_style
+from flatter_lib.figures.output import ON_PHONE
 from flatter_lib.values import absolute, relative
 
 
@@ -45,7 +45,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
         columns = {value["name"]: value for value in mark["values"]}
         outputs.append((data, columns))
 
-    monkeypatch.setattr(figures, "emit", emit)
+    monkeypatch.setattr(output, "emit", emit)
     return outputs
 
 
@@ -72,11 +72,22 @@ def test_a_figure_is_shown_once_opaque_white_without_a_clock(shown: Shown) -> No
     show(figure, {"x": [1]})
     ((data, _),) = shown
     assert not pyplot.fignum_exists(figure.number)
-    svg = data["image/svg+xml"]
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
-    assert "fill: #ffffff" in svg.partition('id="patch_1"')[2].partition("</g>")[0]
-    assert "dc:date" not in svg
-    assert "<text" not in svg  # no page may need our fonts
+    for kind, width in (("image/svg+xml", 684), (ON_PHONE, 340)):
+        svg = ElementTree.fromstring(data[kind])
+        assert svg.get("width") == f"{width * 3 / 4:g}pt"
+        first = next(element for element in svg.iter() if element.tag.endswith("path"))
+        assert f".{first.get('class')}{{fill:#ffffff}}" in data[kind]
+        assert "dc:date" not in data[kind]
+        assert "<text" not in data[kind]  # no page may need our fonts
+
+
+@pytest.mark.parametrize("size", [6.0, 7.5])  # of the words, and of the index only
+def test_words_that_are_too_small_are_refused(shown: Shown, size: float) -> None:
+    figure = drawn()
+    figure.axes[0].set_xlabel(r"step $\eta_{\rm eff}$", fontsize=size)
+    with pytest.raises(ValueError, match=r"words of \d.\d pixels on the page, less than 9: call"):
+        show(figure, {"x": [1]})
+    assert shown == []
 
 
 def test_the_numbers_travel_as_a_table(shown: Shown) -> None:
@@ -98,7 +109,7 @@ def test_the_numbers_travel_as_a_table(shown: Shown) -> None:
     }
     assert {(value["rtol"], value["atol"]) for value in table.values()} == {(1e-3, 0.5)}
     assert json.loads(json.dumps(table, allow_nan=False)) == table
-    assert set(kinds) == {"image/svg+xml", "text/plain"}
+    assert set(kinds) == {"image/svg+xml", ON_PHONE, "text/plain"}
     assert kinds["text/plain"] == ("<figure: whole (3), one (), grid (2x2), none (0), single (1)>")
 
 
@@ -199,7 +210,7 @@ def test_every_line_stands_out_on_the_light_page_and_on_the_dark_one(colour: str
 
 
 def test_the_dark_pages_filter_is_the_one_reckoned_with_here() -> None:
-    style = Path(__file__).parent.parent / "book" / "_static" / "flatter.css"
+    style = Path(__file__).parents[2] / "book" / "_static" / "flatter.css"
     assert "filter: invert(0.93) hue-rotate(180deg);" in style.read_text(encoding="utf-8")
 
 
@@ -213,3 +224,14 @@ def test_lines_take_the_palettes_colours_in_turn() -> None:
     lines = [axes.plot([0, 1])[0] for _ in PALETTE]
     assert [line.get_color() for line in lines] == list(PALETTE)
     pyplot.close(figure)
+
+
+def test_a_remark_ends_inside_the_phones_drawing_too(shown: Shown) -> None:
+    figure = drawn()
+    figure.axes[0].legend_ = None  # its place asks remarks for theirs
+    figure.axes[0].text(2, 5, "a remark that is as long as this is")
+    show(figure, {"x": [1]})
+    remark = figure.axes[0].texts[0]
+    figure.draw_without_rendering()
+    assert remark.get_text().count("\n") >= 1
+    assert remark.get_window_extent().x1 <= figure.bbox.width + 1

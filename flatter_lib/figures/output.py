@@ -1,4 +1,4 @@
-"""One style for every figure, and the numbers behind it.
+"""A figure as an output: twice as a picture, for a page and for a phone, and the numbers behind it.
 
 A figure of the book is shown with :func:`show`, which attaches to the output the numbers that were drawn.
 Publishing keeps them as a small table beside the notebook, and re-executing the chapter compares them within the
@@ -14,52 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flatter_lib.figures import layout
+from flatter_lib.figures.style import PHONE, SMALLEST, WIDE
+from flatter_lib.figures.svg import compact, smallest_words
 from flatter_lib.notebook import emit
 from flatter_lib.values import Tolerance, column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Colours that stay apart for colour-blind readers, on white and under the dark page's inversion.
-PALETTE = ("#0b6aa2", "#c8540a", "#18794e", "#8a3ffc", "#a8123e", "#6b5a00", "#4a4a4a")
-
-
-def use_style() -> None:
-    """Make the book's style matplotlib's current one; each chapter calls it once.
-
-    Figures are opaque white with dark ink: the dark page inverts them, so one execution serves both.
-
-    Examples:
-        >>> import matplotlib
-        >>> use_style()
-        >>> matplotlib.rcParams["figure.facecolor"]
-        'white'
-    """
-    import matplotlib
-    from cycler import cycler
-
-    matplotlib.rcParams.update(
-        {
-            "axes.axisbelow": True,
-            "axes.grid": True,
-            "axes.prop_cycle": cycler(color=list(PALETTE)),
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "figure.figsize": (7.2, 4.0),
-            "font.size": 10,
-            "grid.color": "#d9d9d9",
-            "grid.linewidth": 0.6,
-            "legend.frameon": False,
-            "lines.linewidth": 1.7,
-            "savefig.facecolor": "white",
-            "svg.fonttype": "path",
-            "svg.hashsalt": "flatter-faster",
-        }
-    )
+#: The kind of output that is the picture for a phone.
+ON_PHONE = "application/vnd.flatter.phone+svg"
 
 
 def show(
@@ -69,8 +34,12 @@ def show(
     rtol: float = 1e-6,
     atol: float = 0.0,
     holds: Mapping[str, Tolerance] | None = None,
+    narrow: int = 1,
 ) -> None:
-    """Display a figure once, as SVG, with the numbers that it draws, and close it.
+    """Display a figure as SVG, as wide as the page and again for a phone, with the numbers that it draws, and close it.
+
+    Of its size the proportions count, words keep theirs. On a phone its panels stand in a column, each about as high as
+    before.
 
     Args:
         figure: the figure.
@@ -79,10 +48,11 @@ def show(
         atol: absolute tolerance, added to the relative one; less than what the numbers span, unless they are equal.
         holds: the tolerances of those that hold otherwise. In distribution, an array has rows of a value and the two
             ends of its interval.
+        narrow: the number of columns that panels stand in on a phone.
 
     Raises:
         ValueError: if there are no numbers, an array has more than two dimensions or no such rows, or a tolerance is
-            no number of its range, allows any curve, or names what is not drawn.
+            no number of its range, allows any curve, or names what is not drawn; if words are smaller than 9 pixels.
 
     Examples:
         >>> import matplotlib
@@ -102,10 +72,30 @@ def show(
         raise ValueError(f"holds: {unknown[0]!r} is not among the numbers of the figure")
     values = [column(name, numbers, special.get(name, usual)) for name, numbers in data.items()]
     shapes = ", ".join(f"{name} ({'x'.join(map(str, np.shape(data[name])))})" for name in data)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    said = layout.words(figure)
+    layout.spread(figure, WIDE)
+    wide = _drawing(figure, "the page")
+    for text, words in said.items():
+        text.set_text(words)
+    layout.stack(figure, PHONE, narrow)
+    phone = _drawing(figure, "a phone")
     pyplot.close(figure)
     emit(
-        {"image/svg+xml": buffer.getvalue(), "text/plain": f"<figure: {shapes}>"},
+        {"image/svg+xml": wide, ON_PHONE: phone, "text/plain": f"<figure: {shapes}>"},
         {"role": "figure", "values": values},
     )
+
+
+def _drawing(figure: Figure, where: str) -> str:
+    """A figure as it is laid out now."""
+    buffer, engine = io.StringIO(), figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.set_layout_engine(engine)
+    drawing = buffer.getvalue()
+    if (words := smallest_words(drawing)) < SMALLEST:
+        raise ValueError(
+            f"figure: it has words of {words:.1f} pixels on {where}, less than {SMALLEST:g}: call figures.use_style() "
+            "before it is drawn, give no fontsize below 8, and write a root as a power"
+        )
+    return compact(drawing)
