@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 #: Of a sheet, in the browser's words.
 SHEET = {"format": "A4", "print_background": True}
-MARGIN = {"top": "18mm", "bottom": "20mm", "left": "16mm", "right": "16mm"}
+MARGIN = {"top": "15mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 #: Pages that are no part of the book on paper, by how their names begin.
 ELSEWHERE = ("book/library-", "book/terms")
 #: What the sheets leave out of a page.
 LEFT_OUT = """
 @media print {
-  html { font-size: 13px !important; }
+  html { font-size: 12px !important; }
   body { line-height: 1.45 !important; }
   .bd-main .bd-content .bd-article h1 { display: block !important; margin-top: 0 !important; }
+  .bd-main .bd-content .cell_output img { max-width: 82% !important; }
   .bd-main .bd-content :is(pre, table) { break-inside: auto !important; }
   #jb-print-docs-body, details.hide, details.in-full .cell_input, .provenance, .reading-time, .figure-data,
   .toggle-button, .headerlink, .copybtn, .ledger-data, tr[id^=ledger-] td:first-child > :not(.claim-id),

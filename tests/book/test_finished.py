@@ -9,12 +9,14 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pydata_sphinx_theme  # type: ignore[import-untyped]
 import pytest
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from flatter_lib.publish.extension import figure_data, finds, lean, previews, terms
+from flatter_lib.publish.extension import downloads, figure_data, finds, lean, previews, terms
 from flatter_lib.publish.extension.finished import Pages
 from flatter_lib.publish.project import Project
 
@@ -180,6 +182,20 @@ def test_the_search_loads_what_it_searches_when_something_is_asked(
     text = pages.texts["search.html"]
     assert index not in text
     assert finds.LOADER in text
+
+
+def test_a_notebook_that_is_downloaded_shows_its_numbers() -> None:
+    glued = new_output(
+        "display_data",
+        data={"application/papermill.record/text/plain": "'0.98 [0.97, 0.99]'"},
+        metadata={"scrapbook": {"name": "a-b", "mime_prefix": "application/papermill.record/"}},
+    )
+    printed = new_output("stream", text="1")
+    prose = new_markdown_cell("It is {glue:text}`a-b`, {glue:text}`gone` and `{x}`.")
+    made = downloads.readable(new_notebook(cells=[prose, new_code_cell("", outputs=[printed, glued])]))
+    assert made.cells[1].source == "It is 0.98 [0.97, 0.99], {glue:text}`gone` and `{x}`."
+    assert "pip install" in made.cells[0].source
+    nbformat.validate(made)
 
 
 def test_a_figure_offers_itself_and_its_numbers() -> None:
