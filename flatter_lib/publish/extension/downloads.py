@@ -5,7 +5,6 @@ In the twin a number of the prose is the name of what a cell glued; only the boo
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def _glued(twin: NotebookNode) -> list[tuple[str, str]]:
             mark = output.get("metadata", {}).get("scrapbook")
             if mark:
                 shown = output["data"][f"{mark['mime_prefix']}text/plain"]
-                found.append((mark["name"], str(ast.literal_eval(shown))))
+                found.append((mark["name"], shown.strip("'\"")))
     return found
 
 
