@@ -1,7 +1,8 @@
-/* Shows what a link to an equation, a statement, a term or a reference leads to: under the mouse, at the keyboard's
+/* Shows what a link to an equation, a statement, a term, a reference or a row leads to: under the mouse, at the keyboard's
    focus, and at the first touch (the second one follows the link). Escape puts it away. */
 (() => {
-  const SHOWN = ".math[id^=equation-], dt[id^=term-], .proof, .citation";
+  const SHOWN = ".math[id^=equation-], dt[id^=term-], .proof, .citation, tr[id^=ledger-]";
+  const OF_ROW = "td:first-child > p:first-child, td:nth-child(2) > p:first-child, p.value, .verdict";
   const box = Object.assign(document.createElement("div"), { className: "preview", id: "preview", hidden: true });
   box.setAttribute("role", "tooltip");
   let [link, waiting, touched] = [null, 0, false];
@@ -14,6 +15,11 @@
     const found = href.startsWith("#") && document.getElementById(decodeURIComponent(href.slice(1)));
     if (!found || !found.matches(SHOWN)) return null;
     const made = document.createElement("dl");
+    if (found.matches("tr")) {
+      const row = Object.assign(document.createElement("div"), { className: "ledger-row" });
+      row.append(...[...found.querySelectorAll(OF_ROW)].map((part) => part.cloneNode(true)));
+      return row;
+    }
     made.append(found.cloneNode(true));
     if (found.matches("dt")) made.append(found.nextElementSibling.cloneNode(true));
     for (const each of made.querySelectorAll(".headerlink")) each.remove();

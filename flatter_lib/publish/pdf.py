@@ -1,7 +1,8 @@
 """The book on paper: Chromium prints the built pages in their order, and one PDF is made of them.
 
-Drawings are still pictures there, in the light colours, and solutions are unfolded. Needed are Chromium and the
-packages playwright and pypdf.
+Drawings are still pictures there, in the light colours, and what is folded is open, but for code. The sheets leave out
+how the numbers were made: hidden cells, the code of folded sections, the record of an execution, the library's pages. A
+row of the ledger is its name, its value and its verdict. Needed are Chromium and the packages playwright and pypdf.
 """
 
 from __future__ import annotations
@@ -26,7 +27,25 @@ if TYPE_CHECKING:
 
 #: Of a sheet, in the browser's words.
 SHEET = {"format": "A4", "print_background": True}
-MARGIN = {"top": "18mm", "bottom": "20mm", "left": "16mm", "right": "16mm"}
+MARGIN = {"top": "15mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+#: Pages that are no part of the book on paper, by how their names begin.
+ELSEWHERE = ("book/library-", "book/terms")
+#: What the sheets leave out of a page.
+LEFT_OUT = """
+@media print {
+  html { font-size: 12px !important; }
+  body { line-height: 1.45 !important; }
+  .bd-main .bd-content .bd-article h1 { display: block !important; margin-top: 0 !important; }
+  .bd-main .bd-content .cell_output img { max-width: 82% !important; }
+  .bd-main .bd-content :is(pre, table) { break-inside: auto !important; }
+  #jb-print-docs-body, details.hide, details.in-full .cell_input, .provenance, .reading-time, .figure-data,
+  .toggle-button, .headerlink, .copybtn, .ledger-data, tr[id^=ledger-] td:first-child > :not(.claim-id),
+  tr[id^=ledger-] td:nth-child(2) > :not(.value) { display: none !important; }
+  tr[id^=ledger-] td { padding-block: 0.1rem !important; }
+  tr[id^=ledger-] .value { white-space: nowrap; }
+  tr[id^=ledger-] p, tr[id^=ledger-] td > * { margin: 0 !important; }
+}
+"""
 _STYLE = "<style>body { font: 11pt sans-serif } a { color: inherit; text-decoration: none }</style>"
 _ENTRY = '<p style="display: flex; margin: .35em 0"><a href="{}" style="flex: 1">{}</a><span>{}</span></p>'
 _NUMBER = (
@@ -65,8 +84,10 @@ def make(project: Project, folder: Path, target: Path) -> int:
         page = context.new_page()
         parts = []
         for name in project.toc_files():
-            if (path := folder / f"{name}.html").is_file():
+            path = folder / f"{name}.html"
+            if path.is_file() and not name.startswith(ELSEWHERE):
                 page.goto(f"{home}/{name}.html")
+                page.add_style_tag(content=LEFT_OUT)
                 parts.append(Part(page.url, title(path), _printed(page, MARGIN)))
         contents = _contents(page, parts)
         made = _bound(parts, contents)
@@ -139,3 +160,5 @@ def _number(page: Page, made: PdfWriter) -> None:
     numbers = _printed(page, dict.fromkeys(MARGIN, "0")).pages
     for sheet, number in zip(made.pages, numbers, strict=False):
         sheet.merge_page(number)
+        sheet.compress_content_streams()
+    made.compress_identical_objects()

@@ -3,8 +3,8 @@
 Named in ``_config.yml``. It brings mathematics as MathML, the buttons that need a repository, links to the cells that
 measured a claim, the directives ``{ledger}``, ``{verdict-counts}``, ``{execution-table}``, ``{records-table}``,
 ``{machines-table}``, ``{terms-index}``, ``{explorable}`` and ``{in-full}``, previews of what links lead to, the numbers
-of figures, at the end of each chapter's page how it was executed, and warnings about text that Sphinx itself would let
-pass.
+of figures, notebooks to download, at the end of each chapter's page how it was executed, and warnings about text that
+Sphinx itself would let pass.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 
 from flatter_lib.publish.extension import (
     claim_links,
+    downloads,
     evidence_tables,
     execution_record,
     explorable,
@@ -38,6 +39,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with a Sphinx application."""
     for part in (
         claim_links,
+        downloads,
         evidence_tables,
         execution_record,
         explorable,

@@ -19,6 +19,8 @@ DRAWING = """<div class="explorable"><svg role="img" aria-label="a"></svg><label
 document.querySelector("input").addEventListener("input", () => {})</script>"""
 LATE = """<p id="late"></p><p style="height: 600px">Words.</p><script>requestAnimationFrame(() => setTimeout(() =>
 document.getElementById("late").style.height = "400px", 50))</script>"""
+DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+IMAGE = f'<article><img alt="a" style="break-inside: avoid; {{}}" src="data:image/gif;base64,{DOT}"></article>'
 SCROLLS = "display: inline-block; width: 9px; overflow-x: auto"
 MOVES = 'document.querySelector(".explorable-said").textContent = event.target.value'
 
@@ -41,6 +43,9 @@ MOVES = 'document.querySelector(".explorable-said").textContent = event.target.v
             f'<article><span class="math" style="{SCROLLS}">aaaaaaaaaaa</span></article>',
             "1 formulas",
         ),
+        (IMAGE.format(""), ""),
+        (IMAGE.format("height: 1200px"), "1 figures are cut"),
+        (IMAGE.format("break-inside: auto"), "1 figures are cut"),
         ('<div style="overflow-x: auto"><p style="width: 500px">Wide.</p></div>', ""),
         ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "axe: image-alt, critical"),
         ('<p style="color: #ccc; background: #fff">Pale.</p>', "axe: color-contrast, serious"),

@@ -21,6 +21,9 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><title>A</title><script src="prev
 <a class="reference internal" id="far" href="b.html#term-drop">drop</a>
 <a class="reference internal" id="near" href="#equation-e">(1)</a>
 <a class="reference internal" id="part" href="#section">Section</a>
+<a class="reference internal" id="row" href="#ledger-fall">fall</a>
+<table><tr id="ledger-fall"><td><p>It falls.</p><p>Section 1</p></td><td><p>The time.</p><p class="value">0.45</p>
+<p>A caveat.</p></td><td><p><span class="verdict">reproduced</span></p></td></tr></table>
 <p id="section">Words.</p><div class="math" id="equation-e" tabindex="0">x = 1</div></article>
 <template data-preview="b.html#term-drop"><dl><dt>drop</dt><dd>Small.</dd></dl></template></body></html>"""
 SEARCH = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body>
@@ -50,7 +53,8 @@ def test_what_a_link_leads_to_is_shown_at_the_keyboard_and_under_the_mouse(
     page = program.new_page()
     page.goto(f"{home}/a.html")
     shown = page.locator("#preview")
-    for name, said in (("far", "drop\nSmall."), ("near", "x = 1")):
+    row = "It falls.\nThe time.\n0.45\nreproduced"
+    for name, said in (("far", "drop\nSmall."), ("near", "x = 1"), ("row", row)):
         page.focus(f"#{name}")
         assert shown.inner_text().strip().replace("\n\n", "\n") == said
         assert page.get_attribute(f"#{name}", "aria-describedby") == "preview"

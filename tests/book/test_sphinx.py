@@ -132,7 +132,7 @@ def write_book(root: Path) -> None:
     write_chapter(
         root,
         "falling",
-        code("silent = 1"),
+        code("import math\n\nmath.pi"),
         claim("fall", 2.01, 1.98, 2.04, runs=40, scale="laptop"),
         new_markdown_cell(FOLDED),
         claim("weight", 0.5, 0.4, 0.6, runs=7, scale="laptop", tags=("hide-input",)),
@@ -275,6 +275,12 @@ def test_the_rest_of_a_section_is_folded_with_its_cells_and_so_are_proofs(pages:
     )
     assert "Open again." not in words(rest)
     assert rest.find_parent("section").find(string="After") is None
+
+
+def test_imports_are_folded(pages: Pages) -> None:
+    (first, *_) = pages.read("book/chapters/falling.html").select("details.hide")
+    assert "Show the imports" in words(first.summary)
+    assert "math.pi" in first.get_text()
 
 
 def test_claims_are_grouped_by_paper_with_our_own_last(pages: Pages) -> None:

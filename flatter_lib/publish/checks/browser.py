@@ -1,4 +1,4 @@
-"""The built pages as a reader's browser has them: opened over loopback, weighed, moved, narrowed, and read by axe.
+"""The built pages as a reader's browser has them: opened over loopback, weighed, moved, narrowed, printed, read by axe.
 
 Needed are Chromium on this machine, and the packages playwright and axe-playwright-python; :func:`missing` says which
 is not there.
@@ -50,6 +50,17 @@ _SHIFT = """() => new Promise(done => {
 #: Formulas in lines that would need a scrollbar; none on a wide page.
 _SCROLLED = """() => [...document.querySelectorAll("article span.math")]
   .filter(x => getComputedStyle(x).overflowX !== "visible" && x.scrollWidth > x.clientWidth + 1).length"""
+#: Pixels of what a sheet of paper shows.
+SHEET = (673, 979)
+#: Figures that paper would show cut, or not at all.
+_CUT = """() => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  return [...document.querySelectorAll("article img, article .explorable")].filter(x => {
+    const { right, height } = x.getBoundingClientRect();
+    const whole = getComputedStyle(x.closest("figure") ?? x).breakInside === "avoid";
+    return x.naturalWidth === 0 || right > innerWidth + 1 || height > innerHeight || !whole;
+  }).length;
+}"""
 #: Moves a slider of a drawing a step and says whether the picture or its words are others then.
 _MOVE = """async slider => {
   const drawing = slider.closest(".explorable");
@@ -177,6 +188,10 @@ def _problems(
         if over > 1:
             cure = "give what is wide a box that scrolls"
             yield f"scrolls {over} pixels sideways at {width}", cure
+    page.set_viewport_size({"width": SHEET[0], "height": SHEET[1]})
+    page.emulate_media(media="print")
+    if cut := page.evaluate(_CUT):
+        yield f"{cut} figures are cut on paper", "see @media print in book/_static/flatter.css"
     yield from ((f"its scripts say: {error}", "mend the script") for error in errors)
     hosts = sorted({url for url in asked if not url.startswith((f"{home}/", "data:", "blob:"))})
     yield from ((f"asks for {url}", "ship it with the book, or leave it out") for url in hosts)

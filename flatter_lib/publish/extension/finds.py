@@ -29,6 +29,12 @@ _STATEMENT = re.compile(
 _TITLE = re.compile(r"<title>(.*?) &#8212;", re.DOTALL)
 
 SCRIPT = Path("book/explorables/find.js")
+#: What is searched is loaded when something is asked for.
+_INDEX = re.compile(r'\s*<script src="searchindex\.js"[^>]*></script>')
+LOADER = """<script>
+if (new URLSearchParams(location.search).get("q")) for (const src of ["searchindex.js", "_static/finds.js"])
+  document.body.append(Object.assign(document.createElement("script"), { src }));
+</script>"""
 #: What is found: how it is called, where it is, and by which words.
 Find = tuple[str, str, str]
 
@@ -70,4 +76,5 @@ def _complete(app: Sphinx, pages: Pages) -> None:
         data = json.dumps(found, ensure_ascii=False, indent=0)
         text = f"window.finds = {data};\n{script.read_text(encoding='utf-8')}"
         (pages.folder / "_static/finds.js").write_text(text, encoding="utf-8")
-        pages.put("search.html", "finds", '<script src="_static/finds.js"></script>', "</body>")
+        pages.texts["search.html"] = _INDEX.sub("", pages.texts["search.html"])
+        pages.put("search.html", "finds", LOADER, "</body>")

@@ -1,10 +1,12 @@
-"""What a reader may skip: proofs, and what ``{in-full}`` folds, the rest of its section, code cells and all.
+"""What a reader may skip: proofs, imports, and what ``{in-full}`` folds, the rest of its section, code cells and all.
 
 The section's heading and what stands before the directive stay open: the answer first, how it comes about on demand.
 A link into a folded place opens it; on paper everything is open.
 """
 
 from __future__ import annotations
+
+import ast
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -67,6 +69,31 @@ def _fold(app: Sphinx, doctree: nodes.document) -> None:
         first.parent.replace(first, nodes.Text(first.astext().removeprefix("Proof. ")))
         proof["folded"] = True
         proof.replace_self([_html(_opening("Proof")), proof, _html("</details>")])
+
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code" and imports(cell.next_node(nodes.literal_block)):
+            cell.setdefault("hide_mode", "input")
+            cell["prompt_show"], cell["prompt_hide"] = "Show the imports", "Hide the imports"
+
+
+def imports(source: nodes.literal_block | None) -> bool:
+    r"""Whether code begins with an import and defines nothing that one would look for.
+
+    Examples:
+        >>> imports(nodes.literal_block(text="import numpy as np\n\nfigures.use_style()"))
+        True
+        >>> imports(nodes.literal_block(text="import numpy as np\n\ndef f(): ...")), imports(None)
+        (False, False)
+    """
+    try:
+        lines = ast.parse(source.astext()).body if source else []
+    except SyntaxError:
+        return False
+    return (
+        bool(lines)
+        and isinstance(lines[0], ast.Import | ast.ImportFrom)
+        and not any(isinstance(line, ast.FunctionDef | ast.ClassDef) for line in lines)
+    )
 
 
 def _opening(summary: str) -> str:
