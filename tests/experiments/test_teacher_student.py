@@ -21,6 +21,7 @@ from flatter_lib.experiments.teacher_student import (
     TUNED_STRENGTHS,
     WEAKER,
     WEAKER_MEMORIES,
+    WEAKEST_MEMORIES,
     Configuration,
     flow_of,
     run_many,
@@ -168,6 +169,7 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
         PROTOCOL_MEMORIES,
         NOISES_MEMORIES,
         WEAKER_MEMORIES,
+        WEAKEST_MEMORIES,
     }
     octaves = 2 * np.log2(np.concatenate(list(grids.values())) / PROTOCOL_MEMORIES[0])
     np.testing.assert_allclose(octaves, np.rint(octaves), atol=2e-3)  # one lattice
