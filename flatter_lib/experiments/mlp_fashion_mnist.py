@@ -121,7 +121,7 @@ SIZE: Mapping[str, Any] = {
     "looks": 20,
 }
 #: The number of the first network and how many there are: those that were run first, and those that were run later.
-SIZE_STARTS = ((0, 5), (5, 3))
+SIZE_STARTS = ((0, 5), (5, 3), (8, 3), (11, 3), (14, 3), (17, 2))
 AT_SIZE = Landscape(
     SIZE["batch"] * SLOW, 0.5, lrs=(0.08, 0.04, 0.02, 0.01, 0.005), patience=6, drift=2.5
 )

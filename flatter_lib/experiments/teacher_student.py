@@ -133,6 +133,10 @@ PROTOCOL_STRENGTH, PROTOCOL_MEMORIES = 2.0, powers(0.001, 0.032)
 NOISES: Mapping[float, int] = {1.0: 2800, 4.0: 2000, 8.0: 2000}
 NOISES_MEMORIES = powers(0.004, 0.128)
 NOISES_PLAIN: Mapping[float, int] = {8.0: 60_000, 4.0: 240_000}
+#: Half an octave between these, and below them: with the others eight strengths of the same teachers.
+NOISES_BETWEEN: Mapping[float, int] = {0.7071: 3500, 1.414: 2400, 2.828: 2000, 5.657: 2000}
+#: Under the weakest the lattice goes on to less, so that its best momentum is well inside.
+WEAKEST_MEMORIES = powers(0.002, 0.128)
 #: Half of the noise, which shakes the clock less, at a quarter and a sixteenth of that step, too, with momenta further
 #: down the same lattice and as many more steps as at the largest.
 WEAKER, WEAKER_MEMORIES = 1.0, powers(0.0007071, 0.008)
@@ -280,6 +284,10 @@ def protocol(teachers: int, runs: int) -> list[Configuration]:
     scans += [
         (10 + i, Scan(step, WEAKER, WEAKER_MEMORIES, n))
         for i, (step, n) in enumerate(WEAKER_LRS.items())
+    ]
+    scans += [
+        (12 + i, Scan(lr, eps, NOISES_MEMORIES if i else WEAKEST_MEMORIES, n))
+        for i, (eps, n) in enumerate(NOISES_BETWEEN.items())
     ]
     return [
         c

@@ -280,7 +280,7 @@ def test_the_protocol_has_one_grid_whatever_the_step_size():
         networks[c.lr, c.noise, c.memory] += range(c.first, c.first + c.starts)
         if c.memory < 1 and c.first == 0:
             scans[c.lr, c.noise].append(c)
-    assert all(numbers == [*range(8)] for numbers in networks.values())
+    assert all(numbers == [*range(19)] for numbers in networks.values())
     assert {tuple(c.memory for c in scan) for scan in scans.values()} == {experiment.SIZE_MEMORIES}
     assert [len({(c.steps, c.seed) for c in scan}) for scan in scans.values()] == [1] * len(scans)
     assert len({scan[0].seed for scan in scans.values()}) == len(scans)

@@ -21,6 +21,7 @@ from flatter_lib.experiments.teacher_student import (
     TUNED_STRENGTHS,
     WEAKER,
     WEAKER_MEMORIES,
+    WEAKEST_MEMORIES,
     Configuration,
     flow_of,
     run_many,
@@ -168,6 +169,7 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
         PROTOCOL_MEMORIES,
         NOISES_MEMORIES,
         WEAKER_MEMORIES,
+        WEAKEST_MEMORIES,
     }
     octaves = 2 * np.log2(np.concatenate(list(grids.values())) / PROTOCOL_MEMORIES[0])
     np.testing.assert_allclose(octaves, np.rint(octaves), atol=2e-3)  # one lattice
@@ -179,6 +181,8 @@ def test_the_protocol_has_one_grid_of_momenta_for_all_step_sizes_and_steps_that_
     problems = {c.teacher: c.problem for c in cells}
     assert len(problems) == 16
     assert {c.teacher for c in cells if c.strength != 2.0} == {*range(1, 9)}
+    strengths = sorted({eps for teacher, lr, eps, _ in grids if teacher == 1 and lr == lrs[-1]})
+    np.testing.assert_allclose(strengths, 2.0 ** np.arange(-0.5, 3.1, 0.5), rtol=1e-3)
     for teacher, problem in problems.items():
         start = problem.start_on_manifold(np.random.default_rng(teacher))
         _, kernel = problem.jacobian(start)
