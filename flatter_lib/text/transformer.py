@@ -35,7 +35,7 @@ class Transformer(nn.Module):
         dtype: their type.
 
     Raises:
-        ValueError: if a size is no integer from 1, or the heads do not divide the width.
+        ValueError: if a size is no integer from 1, or the heads do not divide the width, or there is no generator.
 
     Examples:
         >>> network = Transformer(50, width=16, heads=2, context=8, generator=torch.Generator().manual_seed(0))
@@ -60,6 +60,10 @@ class Transformer(nn.Module):
             raise ValueError(f"heads: must divide the width {width}, got {heads}")
         checks.count("layers", layers)
         checks.count("context", context)
+        if not isinstance(generator, torch.Generator):
+            raise ValueError(
+                f"generator: must be a torch.Generator, got {type(generator).__name__}"
+            )
         super().__init__()
         self.symbols = nn.Embedding(symbols, width, device="meta", dtype=dtype)
         self.layers = nn.ModuleList(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ from tests.seeding import seeded
 
 SHORT = PROFILES["smoke"][0]
 BOX = {"step": (0.01, 1.0), "memory": (0.1, 1.0)}
+
+
+def held_out(c: Configuration) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The images that trials are judged by."""
+    data, _ = images_of(c)
+    return [(data.x_test, data.labels_test)]
 
 
 def by_hand(c: Configuration, values: dict[str, float], seed: int, most: int) -> list[float]:
@@ -65,7 +72,9 @@ def by_hand(c: Configuration, values: dict[str, float], seed: int, most: int) ->
         ({"optimizer": "adam"}, {"step": 0.01, "memory": 0.2, "memory_2": 0.02}),
     ],
 )
-def test_steps_are_those_of_a_loop_written_by_hand(changed, values: dict[str, float]) -> None:
+def test_steps_are_those_of_a_loop_written_by_hand(
+    changed: dict[str, Any], values: dict[str, float]
+) -> None:
     # The first twenty steps are all looked at.
     c = replace(SHORT, **changed)
     seen = by_hand(c, values, seed=3, most=18)
@@ -73,8 +82,8 @@ def test_steps_are_those_of_a_loop_written_by_hand(changed, values: dict[str, fl
     data, _ = images_of(c)
     first = seen.index(max(seen)) + 1
     assert first > 1
-    assert steps_of(c, data, values, 3, 1000) == first
-    assert steps_of(c, data, values, 3, first) == math.inf
+    assert steps_of(c, data, values, 3, 1000, held_out(c)) == [first]
+    assert steps_of(c, data, values, 3, first, held_out(c)) == [math.inf]
 
 
 def test_a_run_takes_the_fastest_trial_again_with_other_seeds() -> None:
@@ -87,16 +96,21 @@ def test_a_run_takes_the_fastest_trial_again_with_other_seeds() -> None:
     low, high = SHORT.box["step"]
     exactly = low * (high / low) ** found["places"]["step"]
     assert exactly == pytest.approx(best, rel=1e-3)
-    again = [steps_of(SHORT, data, {"step": exactly}, seed, 200) for seed in (1, 2, 3)]
-    assert found["steps"] == again
-    assert np.nanmin(steps) == steps_of(SHORT, data, {"step": exactly}, 0, 200)
+    training = data.x[:200], data.labels[:200]
+    for name, judge in (("steps", held_out(SHORT)), ("training", [training])):
+        again = [
+            steps_of(SHORT, data, {"step": exactly}, seed, 200, judge)[0] for seed in (1, 2, 3)
+        ]
+        assert found[name] == again
+    assert found["steps"] != found["training"]
+    assert [np.nanmin(steps)] == steps_of(SHORT, data, {"step": exactly}, 0, 200, held_out(SHORT))
 
 
 def test_a_hopeless_run_is_given_up_at_half_time(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     monkeypatch.setattr(steps_to_target, "_optimizer", lambda *_: lambda *_: taken.append(1))
     data, _ = images_of(SHORT)
-    assert steps_of(SHORT, data, {}, 0, 24) == math.inf
+    assert steps_of(SHORT, data, {}, 0, 24, held_out(SHORT)) == [math.inf]
     assert len(taken) == 13
 
 
@@ -105,7 +119,7 @@ def test_what_is_never_reached_and_what_diverges() -> None:
     assert found["best"] == {} == found["places"]
     assert np.isnan(found["steps"]).all()
     data, _ = images_of(SHORT)
-    assert math.isnan(steps_of(SHORT, data, {"step": 1e6}, 0, 50))
+    assert math.isnan(steps_of(SHORT, data, {"step": 1e6}, 0, 50, held_out(SHORT))[0])
 
 
 def test_the_search_finds_the_fastest_of_its_points() -> None:

@@ -87,6 +87,6 @@ def test_first_weights_have_the_variance_of_the_rule_and_are_the_generators() ->
 
 def test_what_means_nothing_is_refused() -> None:
     good = {"symbols": 5, "width": 8, "heads": 2, "context": 4, "generator": seeded()}
-    refuses(Transformer, good, symbols=0, width=0, heads=3, layers=0, context=0)
+    refuses(Transformer, good, symbols=0, width=0, heads=3, layers=0, context=0, generator=None)
     with pytest.raises(ValueError, match=r"^tokens: must have at most 7 places, got 8"):
         small()(torch.zeros(1, 8, dtype=torch.int64))
