@@ -36,6 +36,8 @@ _IMAGE = re.compile(r"<img [^>]*>")
 
 def setup(app: Sphinx) -> None:
     """Complete a page's figures when it is written, and write their numbers at the end."""
+    # The drawing for a phone, which MyST-NB need not know.
+    app.config.suppress_warnings.append("mystnb.unknown_mime_type")
     # After images lead to themselves.
     app.connect("html-page-context", _offer, priority=900)
     app.connect("build-finished", _write)
