@@ -8,8 +8,8 @@ Hyperparameters lie in boxes that were set by pilots with another seed:
 * the effective step :math:`\eta/(1-\beta)`, in a box whose middle grows with the batch size as `GROWTH` says;
 * for momentum :math:`1-\beta` of heavy ball and K-FAC, and :math:`1-\beta_1` of Adam;
 * for Adam :math:`1-\beta_2`; for K-FAC the damping;
-  K-FAC's first box, a damping from 1e-3 to 1 and steps twice as large, had most of its optima at little damping and
-  large steps, towards the edge. Larger steps changed nothing in a pilot: from 64 images on, above an effective step of
+  K-FAC's first box, a damping from 1e-3 to 1 and steps twice as large, had half of its optima at the least damping that
+  was tried. Larger steps changed nothing in a pilot: from 64 images on, above an effective step of
   some 0.1, the clipping binds. So the box went down. A damping of 1e-4 took as many steps as 1e-3 or more, and 1e-5
   far more, so that the box now ends at 1e-4. A clipping of 0.1 took more steps than 0.01 nearly everywhere, one of
   0.001 from three quarters to twice as many; it is held;
