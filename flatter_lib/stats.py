@@ -289,6 +289,8 @@ def deciding_size(spread: float, gap: float) -> float:
     r"""How many numbers it takes until Student's interval of their mean keeps clear of an edge.
 
     The least n with :math:`t_{n-1}\, s/\sqrt n < g`: a size to plan with, if mean and scatter stay what few have said.
+    At this n the interval clears the edge in about half of repetitions, and somewhat more if n is below 20; for four in
+    five it takes about twice as many. An edge on the other side, equally near, makes both chances smaller.
 
     Args:
         spread: s, the standard deviation of the numbers, positive.

@@ -142,6 +142,16 @@ def test_so_many_numbers_decide_and_one_less_does_not(spread: float, gap: float)
             assert (not low <= gap <= high) == clear
 
 
+@pytest.mark.parametrize("gap", [0.3, 0.4, 0.6])
+def test_so_many_decide_in_half_of_repetitions_and_twice_as_many_in_four_of_five(
+    gap: float,
+) -> None:
+    size = int(deciding_size(1.0, gap))
+    for n, low, high in ((size, 0.48, 0.57), (2 * size, 0.77, 0.89)):
+        found = mean_interval(np.random.default_rng(n).normal(size=(4 * TRIALS, n)))
+        assert low < np.mean((found.low > gap) | (found.high < gap)) < high
+
+
 def test_jackknife_of_a_mean_is_students() -> None:
     x = np.random.default_rng(1).lognormal(size=(5, 7))
     found = jackknife_interval(lambda a: a.mean(axis=-1), x)
