@@ -25,6 +25,8 @@ and the same noise.
 `crossed` asks the same of the cross-entropy, at two step sizes. A label then is flipped anew at every step with some
 probability, and phase 1 fits the mean of what is shown with the softmax: there the noise has the covariance H/B.
 
+``more`` holds the protocol from eleven further networks, some two and a half hours of one core.
+
 The ``paper`` profile is the same for 60,000 images of 28 x 28 pixels and a width of 512, with minibatches of 960 in
 place of all images, 16 starts, and a phase 1 ten times as long. Expected: 4 hours on one H100, an estimate from 1.8e17
 operations at 1.5e13 a second (a fifth of its peak in single precision), of which 40 % are looks at Tr H and accuracy
@@ -120,8 +122,9 @@ SIZE: Mapping[str, Any] = {
     "descent_batch": 256,
     "looks": 20,
 }
-#: The number of the first network and how many there are: those that were run first, and those that were run later.
+#: The number of the first network and how many there are; from the eighth on they are a profile of their own.
 SIZE_STARTS = ((0, 5), (5, 3), (8, 3), (11, 3), (14, 3), (17, 2))
+SIZE_LATER = 8
 AT_SIZE = Landscape(
     SIZE["batch"] * SLOW, 0.5, lrs=(0.08, 0.04, 0.02, 0.01, 0.005), patience=6, drift=2.5
 )
@@ -456,9 +459,10 @@ PROFILES: Mapping[str, list[Configuration]] = {
     "laptop": [
         *(c for rung in _profile() for c in rung),
         *(c for s in larger() for c in s),
-        *protocol(),
+        *(c for c in protocol() if c.first < SIZE_LATER),
         *crossed(),
     ],
+    "more": [c for c in protocol() if c.first >= SIZE_LATER],
     "paper": [_at_full_size(i, c) for rung in _profile() for i, c in enumerate(rung)],
 }
 
