@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from flatter_lib.figures import layout, use_style
+from flatter_lib.figures import layout
 from flatter_lib.figures.style import PHONE, PIXELS, WIDE
-
-
-@pytest.fixture(autouse=True)
-def _style() -> Iterator[None]:
-    """The book's style, for one test, on a backend without windows."""
-    with matplotlib.rc_context():
-        pyplot.switch_backend("agg")
-        use_style()
-        yield
-    pyplot.close("all")
 
 
 def row(panels: int, **options: bool) -> Figure:

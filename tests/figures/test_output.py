@@ -5,32 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from flatter_lib.figures import PALETTE, output, show, use_style
+from flatter_lib.figures import PALETTE, output, show
 from flatter_lib.figures.output import ON_PHONE
 from flatter_lib.values import absolute, relative
-
-
-@pytest.fixture(autouse=True)
-def _style() -> Iterator[None]:
-    """The book's style, for one test, on a backend without windows."""
-    with matplotlib.rc_context():
-        pyplot.switch_backend("agg")
-        use_style()
-        yield
-    pyplot.close("all")
-
 
 Shown = list[tuple[Mapping[str, str], dict[str, Any]]]
 
