@@ -192,7 +192,9 @@ def test_a_notebook_that_is_downloaded_shows_its_numbers() -> None:
     )
     printed = new_output("stream", text="1")
     prose = new_markdown_cell("It is {glue:text}`a-b`, {glue:text}`gone` and `{x}`.")
-    made = downloads.readable(new_notebook(cells=[prose, new_code_cell("", outputs=[printed, glued])]))
+    made = downloads.readable(
+        new_notebook(cells=[prose, new_code_cell("", outputs=[printed, glued])])
+    )
     assert made.cells[1].source == "It is 0.98 [0.97, 0.99], {glue:text}`gone` and `{x}`."
     assert "pip install" in made.cells[0].source
     nbformat.validate(made)
