@@ -48,8 +48,8 @@ def thin(pages: Pages) -> None:
     sheets.pop(BOOK, None)
     file = pages.folder / "_static" / BOOK
     if not sheets:  # a build that left every page alone: the sheet says of which it was made
-        first, _, _ = file.read_text(encoding="utf-8").partition("\n")
-        sheets = dict.fromkeys(first.split()[1:-1])
+        listed, _, _ = file.read_text(encoding="utf-8").partition("\n")
+        sheets = dict.fromkeys(listed.split()[1:-1])
     made = f"/* {' '.join(sheets)} */\n{style(pages, [*sheets])}"
     file.write_text(made, encoding="utf-8")
     version = hashlib.sha256(made.encode()).hexdigest()[:8]
