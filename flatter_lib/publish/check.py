@@ -96,7 +96,13 @@ def _browser(project: Project, console: Console) -> bool:
     if lacks := browser.missing():
         console.print(f"  not tried, for want of {lacks}", highlight=False)
         return True
-    return _report(console, browser.opened(project.build / "check/_build/html"))
+    pages = project.build / "check/_build/html"
+    if not any(pages.rglob("*.html")):
+        console.print(
+            "  no pages were built: flatter check --only pages --only browser", highlight=False
+        )
+        return False
+    return _report(console, browser.opened(pages))
 
 
 def _report(console: Console, findings: Sequence[object]) -> bool:

@@ -22,6 +22,14 @@ document.getElementById("late").style.height = "400px", 50))</script>"""
 DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 IMAGE = f'<article><img alt="a" style="break-inside: avoid; {{}}" src="data:image/gif;base64,{DOT}"></article>'
 SCROLLS = "display: inline-block; width: 9px; overflow-x: auto"
+ROWS = '<table class="ledger"><tr id="a"><td>a</td></tr></table>'
+FAR = f'{ROWS}<p style="height: 900px">a</p>'
+SLOWLY = "<style>:root {{ scroll-behavior: {} }}</style><p style='height: 9000px'>a</p>"
+NUMBER = '<span class="eqno" style="{}">(1)</span>'
+FORMULA = (
+    '<article><div class="math" style="{}">{}<math><mspace width="{}px"/></math></div></article>'
+)
+BAR = "<style>.math::-webkit-scrollbar { height: 6px }</style>"
 MOVES = 'document.querySelector(".explorable-said").textContent = event.target.value'
 
 
@@ -43,6 +51,22 @@ MOVES = 'document.querySelector(".explorable-said").textContent = event.target.v
             f'<article><span class="math" style="{SCROLLS}">aaaaaaaaaaa</span></article>',
             "1 formulas",
         ),
+        ("<i></i>" * 21_900, ""),
+        (SLOWLY.format("auto") + "<div style='content-visibility: auto'>" + "<i></i>" * 22_000, ""),
+        ("<i></i>" * 22_000, "elements at once, more than 22000"),
+        (
+            f"<article><pre style='overflow-x: auto'>{'a' * 99}</pre></article>",
+            "1 blocks of code are cut at 360",
+        ),
+        (FORMULA.format("overflow-x: auto", "", 500), "1 things scroll and do not show it"),
+        (BAR + FORMULA.format("overflow-x: auto", "", 500), ""),
+        (BAR + FORMULA.format("overflow-x: auto", "", 900), "1 formulas are wider than two pages"),
+        (
+            BAR + FORMULA.format("overflow-x: auto", NUMBER.format("margin-left: 340px"), 9),
+            "1 numbers of formulas are out of sight",
+        ),
+        (SLOWLY.format("auto") + FAR, ""),
+        (SLOWLY.format("smooth") + FAR, "a link to a does not land at 1280"),
         (IMAGE.format(""), ""),
         (IMAGE.format("height: 1200px"), "1 figures are cut"),
         (IMAGE.format("break-inside: auto"), "1 figures are cut"),

@@ -170,7 +170,9 @@ def test_parts_have_their_rows_by_verdict(page: BeautifulSoup) -> None:
     }
 
 
-def test_the_ledger_lies_beside_the_pages_for_other_programs(page: BeautifulSoup, built: Path) -> None:
+def test_the_ledger_lies_beside_the_pages_for_other_programs(
+    page: BeautifulSoup, built: Path
+) -> None:
     rows = json.loads((built / "_static/ledger.json").read_text())
     with (built / "_static/ledger.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]

@@ -183,7 +183,10 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
         (source(ALT, CAPTION), UNSEEN),
         (source(ALT, "A parabola"), f"{UNSEEN} what is seen ('A parabola')"),
         (source(f"    caption: {CAPTION}\n", ""), "code cell 3: shows a figure without a caption"),
-        (source("    name: fig-fall\n", ""), "code cell 3: shows a figure called nothing, not fig-"),
+        (
+            source("    name: fig-fall\n", ""),
+            "code cell 3: shows a figure called nothing, not fig-",
+        ),
         (source("name: fig-fall", "name: fall"), "code cell 3: shows a figure called fall, not"),
         (twin(twice), "code cell 3: its figure name fig-fall is also that of another"),
         (twin(lambda cells: cells[2].outputs.extend(cells[2].outputs)), "shows 2 pictures"),
@@ -233,7 +236,10 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
             twin(lambda cells: cells[3].outputs[-1].update(text="drops 3\ntook 12 s\n")),
             "code cell 4: shows a clock, 12 s",
         ),
-        (more(2, shown("<svg><dc:date>2026-11-22T10:11:12", "image/svg+xml")), "a date, 2026-11-22"),
+        (
+            more(2, shown("<svg><dc:date>2026-11-22T10:11:12", "image/svg+xml")),
+            "a date, 2026-11-22",
+        ),
         (
             more(3, v4.new_output("stream", name="stderr", text="all is well")),
             "code cell 4: writes to stderr: all is well",

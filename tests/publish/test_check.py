@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from flatter_lib.publish import check, commands, machines, portability
 from flatter_lib.publish.check import Stage
+from flatter_lib.publish.checks import browser
 from flatter_lib.publish.commands import Command
 from flatter_lib.publish.machines import Variant
 from flatter_lib.publish.project import Project
@@ -64,6 +66,29 @@ def test_what_is_left_in_the_tree_fails(
         "  1 found",
         "failed: tree",
     ]
+
+
+def test_style_sees_every_python_file_that_git_knows() -> None:
+    root = Project.find(Path(__file__).parent).root
+    ruff = [sys.executable, "-m", "ruff", "check", "--show-files", "."]
+    seen = subprocess.run(ruff, cwd=root, capture_output=True, text=True, check=True).stdout
+    known = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    files = {str(root / name) for name in known.split() if (root / name).is_file()}
+    assert files
+    assert files <= set(seen.splitlines())
+
+
+def test_without_pages_the_browser_says_what_to_do_and_fails(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "missing", lambda: "")
+    monkeypatch.setattr(check, "_tree", lambda _: set())
+    assert not check.run(Project(tmp_path), console, ["browser"])
+    _, said, last = console.file.getvalue().splitlines()
+    assert said == "  no pages were built: flatter check --only pages --only browser"
+    assert last == "failed: browser"
 
 
 #: Tests that go wrong in a way that pytest does not report by itself, and what is said of them.

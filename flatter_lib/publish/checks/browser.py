@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gzip
 import importlib.util
+import itertools
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,36 @@ _SHIFT = """() => new Promise(done => {
 #: Formulas in lines that would need a scrollbar; none on a wide page.
 _SCROLLED = """() => [...document.querySelectorAll("article span.math")]
   .filter(x => getComputedStyle(x).overflowX !== "visible" && x.scrollWidth > x.clientWidth + 1).length"""
+#: Elements that may be set when a page is opened. On a quiet core the longest chapter, of 19,000, is interactive after
+#: 0.43 s, so half a second is for about 22,000. Not counted is what is set when it comes near the screen.
+ELEMENTS = 22_000
+_ELEMENTS = """() => [...document.querySelectorAll("body *")]
+  .filter(x => x.checkVisibility({ contentVisibilityAuto: true })).length"""
+#: What a narrow page does not show: lines of code that end outside, numbers of formulas; formulas of which less than
+#: half is seen at once; and what moves sideways without a bar that says so.
+_OUTSIDE = """() => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  const all = (what) => [...document.querySelectorAll(what)].filter((x) => x.checkVisibility());
+  const wider = (x) => x.scrollWidth > x.clientWidth + 1;
+  const room = document.querySelector("article")?.clientWidth;
+  const found = {
+    "blocks of code are cut": all("article pre").filter(wider),
+    "numbers of formulas are out of sight": all("article div.math .eqno").filter(
+      (x) => x.getBoundingClientRect().right > x.parentElement.getBoundingClientRect().right + 1),
+    "formulas are wider than two pages": all("article div.math > math").filter(
+      (x) => x.getBoundingClientRect().width > 2 * room),
+    "things scroll and do not show it": all("article div.math, article .pst-scrollable-table-container").filter(
+      (x) => wider(x) && !(parseFloat(getComputedStyle(x, "::-webkit-scrollbar").height) > 0)),
+  };
+  return Object.entries(found).filter(([, each]) => each.length).map(([what, each]) => `${each.length} ${what}`);
+}"""
+#: Where the middle and the last row of the page of claims stand that a link may lead to; none elsewhere.
+_ROWS = """() => {
+  const rows = [...document.querySelectorAll("table.ledger tr[id]")];
+  return rows.length ? [rows[rows.length >> 1].id, rows.at(-1).id] : [];
+}"""
+_TOP = """id => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+  done(document.getElementById(id).getBoundingClientRect().top))))"""
 #: Pixels of what a sheet of paper shows.
 SHEET = (673, 979)
 #: Figures that paper would show cut, or not at all.
@@ -169,6 +200,9 @@ def _problems(
             yield f"weighs {weight} kB of {what}, more than {most}", "load less, or say why in OVER"
     if (shift := page.evaluate(_SHIFT)) > SHIFT:
         yield f"moves by {shift:.2f} while it is loading", "give what comes late its size"
+    if (many := page.evaluate(_ELEMENTS)) > ELEMENTS:
+        cure = "say it with fewer, or set them late, as book/_static/flatter.css sets claims"
+        yield f"sets {many} elements at once, more than {ELEMENTS}", cure
     if scrolled := page.evaluate(_SCROLLED):
         yield f"{scrolled} formulas in lines scroll", "let them overflow, or set them apart"
     for slider in page.query_selector_all(".explorable input[type=range]"):
@@ -188,10 +222,20 @@ def _problems(
         if over > 1:
             cure = "give what is wide a box that scrolls"
             yield f"scrolls {over} pixels sideways at {width}", cure
+        for what in page.evaluate(_OUTSIDE):
+            yield f"{what} at {width}", "see max-width in book/_static/flatter.css"
     page.set_viewport_size({"width": SHEET[0], "height": SHEET[1]})
     page.emulate_media(media="print")
     if cut := page.evaluate(_CUT):
         yield f"{cut} figures are cut on paper", "see @media print in book/_static/flatter.css"
+    page.emulate_media(media="screen", reduced_motion="no-preference")
+    for width, row in itertools.product((WIDE, NARROW[0]), page.evaluate(_ROWS)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto("about:blank")
+        page.goto(f"{address}#{row}")
+        if not -1 <= page.evaluate(_TOP, row) < 400:
+            cure = "see content-visibility in book/_static/flatter.css"
+            yield f"a link to {row} does not land at {width}", cure
     yield from ((f"its scripts say: {error}", "mend the script") for error in errors)
     hosts = sorted({url for url in asked if not url.startswith((f"{home}/", "data:", "blob:"))})
     yield from ((f"asks for {url}", "ship it with the book, or leave it out") for url in hosts)

@@ -46,8 +46,12 @@ def thin(pages: Pages) -> None:
     """Take out the script of the icons and the orders to load their fonts, and put one style sheet for all."""
     sheets = dict.fromkeys(name for text in pages.texts.values() for name in _SHEET.findall(text))
     sheets.pop(BOOK, None)
-    made = style(pages, [*sheets])
-    (pages.folder / "_static" / BOOK).write_text(made, encoding="utf-8")
+    file = pages.folder / "_static" / BOOK
+    if not sheets:  # a build that left every page alone: the sheet says of which it was made
+        listed, _, _ = file.read_text(encoding="utf-8").partition("\n")
+        sheets = dict.fromkeys(listed.split()[1:-1])
+    made = f"/* {' '.join(sheets)} */\n{style(pages, [*sheets])}"
+    file.write_text(made, encoding="utf-8")
     version = hashlib.sha256(made.encode()).hexdigest()[:8]
     for name, text in pages.texts.items():
         page = _SCRIPT.sub("", text)

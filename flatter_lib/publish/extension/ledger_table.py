@@ -192,8 +192,9 @@ class LedgerDirective(_FromLedger):
     def _cells(self, entry: ledger.Entry) -> list[Cell]:
         claim = entry.claim
         name = nodes.paragraph("", "", row_link(claim.id), classes=["claim-id"])
+        verdict = text(entry.verdict, *badge(entry.verdict)["classes"])
         said = [self.paragraph(claim.statement), text(claim.place, "place"), name]
-        return [said, self._measured(entry), badge(entry.verdict)]
+        return [said, self._measured(entry), [verdict]]
 
     def _measured(self, entry: ledger.Entry) -> Cell:
         claim, row = entry.claim, entry.row
@@ -201,13 +202,13 @@ class LedgerDirective(_FromLedger):
             return [self.paragraph(claim.untested)] if claim.untested else []
         title = self.project.chapter_paths(row.chapter).title
         cell = link(self.env.docname, claim_links.label(claim.id), f"measured in “{title}”")
-        where = nodes.Text(f"{circumstances(row.where)}; ")
+        band = f"The claim allows {allowed(claim.expect or {})}."
+        where = nodes.Text(f"{band} Measured on {circumstances(row.where)}; ")
         notes = (("Our reading. ", claim.reading), ("Caveat. ", claim.caveat))
         same = nodes.Text("The same measurement or statement as "), row_link(claim.repeats)
         return [
             self.paragraph(claim.measured),
             nodes.paragraph("", "", nodes.strong(text=measured(row)), classes=["value"]),
-            text(f"The claim allows {allowed(claim.expect or {})}.", "allowed"),
             nodes.paragraph("", "", where, cell, classes=["where"]),
             *(self.paragraph(said, nodes.strong(text=name)) for name, said in notes if said),
             *([nodes.paragraph("", "", *same, classes=["repeats"])] if claim.repeats else []),
