@@ -4,8 +4,12 @@ In the noisy quadratic model the noise of a gradient has a variance of its own. 
 data. With inputs :math:`x \sim N(0, H)`, :math:`H = \mathrm{diag}(h)`, targets :math:`x^\top\theta^* + \sigma\xi`, and
 :math:`\theta` counted from :math:`\theta^*`, the gradient of a batch of B fresh examples is
 
-.. math:: g = \frac1B \sum_b \big( x_b x_b^\top \theta - \sigma \xi_b x_b \big), \qquad E[g] = H\theta, \qquad
-    \mathrm{Cov}[g]_{ii} = \frac{h_i^2 \theta_i^2 + h_i \big(\sum_j h_j \theta_j^2 + \sigma^2\big)}{B} .
+.. math:: \begin{aligned}
+    g &= \frac1B \sum_b \big( x_b x_b^\top \theta - \sigma \xi_b x_b \big), \\
+    E[g] &= H\theta, \\
+    B\, \mathrm{Cov}[g]_{ii} &= h_i^2 \theta_i^2 + h_i \sum_j h_j \theta_j^2 \\
+    &\quad + h_i \sigma^2 .
+    \end{aligned}
 
 The sum over all modes is twice the loss: every mode is kicked by the error of all others. Off the diagonal the
 covariance is a multiple of :math:`\theta_i\theta_j`, so the moments :math:`E\theta_i^2, E\theta_i p_i, E p_i^2` of each
@@ -42,7 +46,10 @@ def risk(
 ) -> Floats:
     r"""The exact expected excess loss :math:`\tfrac12\sum_i m_i h_i E\theta_i^2` after some numbers of steps.
 
-    .. math:: p_{t+1} = \beta_t p_t + g_t, \qquad \theta_{t+1} = \theta_t - \eta_t p_{t+1} - \alpha g_t, \qquad p_0 = 0.
+    .. math:: \begin{aligned}
+        p_{t+1} &= \beta_t p_t + g_t, \qquad p_0 = 0, \\
+        \theta_{t+1} &= \theta_t - \eta_t p_{t+1} - \alpha g_t .
+        \end{aligned}
 
     With :math:`\alpha = 0` and constant :math:`\eta, \beta` this is ``torch.optim.SGD``. A plain step :math:`\alpha`
     beside a momentum whose :math:`\beta_t \to 1` is the form of the schedules that change exponents (DANA,
@@ -161,10 +168,12 @@ def contraction(
     make it), :math:`S_t` twice the loss after t steps, and ask for what grows as :math:`\lambda^t`. Each mode answers
     the kicks of variance :math:`(h^2 E\theta^2 + h S)/B` that it gets with
 
-    .. math:: g_i(\lambda) = \frac{\eta^2}{B} \sum_{k \ge 1} \frac{u_k^2}{\lambda^k} = \frac{\eta^2}{B}
-        \frac{\lambda (\lambda + \beta)}{(\lambda - \beta) \big( (\lambda + \beta)^2
-        - (1 + \beta - \eta h_i)^2 \lambda \big)}, \qquad
-        1 = \sum_i m_i \frac{h_i^2\, g_i(\lambda)}{1 - h_i^2\, g_i(\lambda)} .
+    .. math:: \begin{aligned}
+        g_i(\lambda) &= \frac{\eta^2}{B} \sum_{k \ge 1} \frac{u_k^2}{\lambda^k}
+        = \frac{\eta^2}{B} \frac{\lambda (\lambda + \beta)}{(\lambda - \beta)\, q_i}, \\
+        q_i &= (\lambda + \beta)^2 - (1 + \beta - \eta h_i)^2 \lambda, \\
+        1 &= \sum_i m_i \frac{h_i^2\, g_i(\lambda)}{1 - h_i^2\, g_i(\lambda)} .
+        \end{aligned}
 
     The recursion maps covariances to covariances, so :math:`\rho` is an eigenvalue, the largest root; and every
     :math:`g_i` falls above the factors of its own mode: one bracketed root. Noise in the targets decides where the loss

@@ -230,8 +230,10 @@ def drift_prefactor(
 
     With gradient noise of covariance :math:`\varepsilon^2 a H` the weights drift, per step and on average, by
 
-    .. math:: -\frac{(\eta\varepsilon)^2 a}{4 (1 - \beta)^2} \, P_L \nabla \operatorname{Tr} H
-        = -\frac{\eta}{1-\beta} \cdot \frac{S}{2} \, P_L \nabla \operatorname{Tr} H,
+    .. math:: \begin{aligned}
+        &-\frac{(\eta\varepsilon)^2 a}{4 (1 - \beta)^2} \, P_L \nabla \operatorname{Tr} H \\
+        &\quad = -\frac{\eta}{1-\beta} \cdot \frac{S}{2} \, P_L \nabla \operatorname{Tr} H,
+        \end{aligned}
 
     :math:`P_L` the projection onto the manifold's tangent space and :math:`S` the transverse variance of every mode.
     This function is the factor of :math:`-P_L \nabla \operatorname{Tr} H`. It depends on the effective step alone,

@@ -25,11 +25,13 @@ def risk_bound(
     Equation (6) bounds the risk with momentum, equation (12) that of the average, and equation (9) that of
     preconditioned SGD, mode by mode:
 
-    .. math:: D(t)^2\, E[\ell(\theta(0))] + \frac{\alpha c}{2 B (2 - \alpha h)} \cdot
-        \begin{cases}
-        \dfrac{(1 + \beta)(2 - \alpha h)}{(2 (1 + \beta) - \alpha h)(1 - \beta)} & \text{with momentum,} \\[2ex]
-        \dfrac{(1 - \gamma)(1 + (1 - \alpha h) \gamma)}{(1 + \gamma)(1 - (1 - \alpha h)\gamma)} & \text{averaged.}
-        \end{cases}
+    .. math:: D(t)^2\, E[\ell(\theta(0))] + \frac{\alpha c}{2 B (2 - \alpha h)} \cdot f,
+
+    where with momentum, and averaged,
+
+    .. math:: f = \frac{(1 + \beta)(2 - \alpha h)}{(2 (1 + \beta) - \alpha h)(1 - \beta)},
+
+    .. math:: f = \frac{(1 - \gamma)(1 + (1 - \alpha h) \gamma)}{(1 + \gamma)(1 - (1 - \alpha h)\gamma)} .
 
     The first part is that of :func:`flatter_lib.nqm.risk`; the second is its stationary value, from which the exact
     noise of t steps is short by what falls like :math:`D(t)^2`.

@@ -53,15 +53,21 @@ def risk(
 
     The update is heavy ball from rest, preconditioned by :math:`P = H^p`, and the risk is that of its running average:
 
-    .. math:: m_{t+1} = \beta m_t + P^{-1} g_B(\theta_t), \quad \theta_{t+1} = \theta_t - \alpha m_{t+1}, \quad
-        \tilde\theta_{t+1} = \gamma \tilde\theta_t + (1 - \gamma) \theta_{t+1},
+    .. math:: \begin{aligned}
+        m_{t+1} &= \beta m_t + P^{-1} g_B(\theta_t), \\
+        \theta_{t+1} &= \theta_t - \alpha m_{t+1}, \\
+        \tilde\theta_{t+1} &= \gamma \tilde\theta_t + (1 - \gamma) \theta_{t+1},
+        \end{aligned}
 
     with :math:`m_0 = 0` and :math:`\tilde\theta_0 = \theta_0`. These are equations (2), (5), (8) and (11) of Zhang et
     al. (2019, arXiv:1907.04164): plain SGD is :math:`\beta = \gamma = 0`, and :math:`\gamma = 0` averages nothing.
     Where the paper bounds the risk from above (equations 6 and 12), this is the risk itself,
 
-    .. math:: E[L(\tilde\theta_t)] = \tfrac12 \sum_i m_i h_i \Big( D_i(t)^2\, E[\theta_i(0)^2]
-        + \frac{\alpha^2 h_i^{-2p} c_i}{B} \sum_{k=1}^t u_i(k)^2 \Big),
+    .. math:: \begin{aligned}
+        E[L(\tilde\theta_t)] &= \tfrac12 \sum_i m_i h_i V_i, \\
+        V_i &= D_i(t)^2\, E[\theta_i(0)^2] \\
+        &\quad + \frac{\alpha^2 h_i^{-2p} c_i}{B} \sum_{k=1}^t u_i(k)^2,
+        \end{aligned}
 
     :math:`D_i(t)` being what is left of a weight of 1 without noise, and :math:`u_i(k)` what is left of a kick k steps
     later; with momentum alone :math:`u(k) = (r_1^k - r_2^k)/(r_1 - r_2)` and :math:`D(t) = u(t+1) - \beta u(t)`. The

@@ -7,7 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import pytest
@@ -19,7 +19,7 @@ from flatter_lib import evidence
 from flatter_lib.claims import record
 from flatter_lib.publish import build as builder
 from flatter_lib.publish import hygiene, twins
-from flatter_lib.publish.extension import mathml, reading
+from flatter_lib.publish.extension import fields, mathml, reading
 from flatter_lib.publish.project import Project
 from flatter_lib.values import glue
 
@@ -588,3 +588,12 @@ def test_a_drawing_says_how_large_it_is(tmp_path: Path) -> None:
         file.write_text(text)
         assert reading.pixels(file) == wanted
     assert reading.pixels(None) == ""
+
+
+def test_a_field_of_a_named_tuple_is_described_once() -> None:
+    class Weighed(NamedTuple):
+        kilograms: float
+
+    assert fields.placed(Weighed.kilograms)
+    assert not fields.placed(Weighed._asdict)
+    assert not fields.placed(None)
