@@ -98,7 +98,7 @@ class Configuration:
     averaging: bool = False
     decay: bool = False
     seed: int = 0
-    trials: int = 10
+    trials: int = 30
     seeds: int = 4
     longest: int = 20_000
     width: float = 0.25
@@ -135,8 +135,6 @@ class Configuration:
 
 
 Curve = list[Configuration]
-#: Trials of K-FAC, and at the two largest batch sizes of the curves that it is drawn with; else there are ten.
-MORE = 30
 
 
 def _task(dataset: str) -> dict[str, Any]:
@@ -169,13 +167,11 @@ def _tasks() -> Curve:
             ("momentum", False),
             ("adam", False),
         ):
-            cells += _curve(dataset, optimizer, sizes[:-2], averaging=averaging)
-            cells += _curve(dataset, optimizer, sizes[-2:], averaging=averaging, trials=MORE)
+            cells += _curve(dataset, optimizer, sizes, averaging=averaging)
     for dataset in ("mnist", "fashion-mnist"):
-        cells += _curve(dataset, "adam_plain")
-        for optimizer in ("kfac_plain", "kfac"):
-            cells += _curve(dataset, optimizer, trials=MORE)
-    return cells + _curve("mnist", "sgd", decay=True)
+        for optimizer in ("adam_plain", "kfac_plain", "kfac"):
+            cells += _curve(dataset, optimizer)
+    return [*cells, *_curve("cifar10", "kfac", FEWER), *_curve("mnist", "sgd", decay=True)]
 
 
 #: Short runs on other images, in double precision: what a reader makes again.
