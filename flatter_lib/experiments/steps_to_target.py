@@ -203,7 +203,14 @@ PROFILES: Mapping[str, list[Configuration]] = {
         cell
         for optimizer in ("sgd", "momentum")
         for cell in _curve(
-            "cifar10", optimizer, PAPER_SIZES[4:], target=0.6, width=1.0, pool=1, device="cuda"
+            "cifar10",
+            optimizer,
+            PAPER_SIZES[4:],
+            target=0.6,
+            width=1.0,
+            pool=1,
+            trials=10,
+            device="cuda",
         )
     ],
     "paper": [
