@@ -99,7 +99,7 @@ class Configuration:
     decay: bool = False
     seed: int = 0
     trials: int = 30
-    seeds: int = 4
+    seeds: int = 12
     longest: int = 20_000
     width: float = 0.25
     images: int = 60_000
@@ -210,6 +210,7 @@ PROFILES: Mapping[str, list[Configuration]] = {
             width=1.0,
             pool=1,
             trials=10,
+            seeds=4,
             device="cuda",
         )
     ],
