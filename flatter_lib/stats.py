@@ -217,7 +217,9 @@ def mean_interval(x: ArrayLike, axis: int = -1) -> Estimate:
     return Estimate(middle, middle - half, middle + half)
 
 
-def jackknife_interval(statistic: Callable[..., Any], *samples: ArrayLike) -> Estimate:
+def jackknife_interval(
+    statistic: Callable[..., Any], *samples: ArrayLike, rows: tuple[float, float] | None = None
+) -> Estimate:
     r"""A smooth statistic of n runs, such as a ratio of means or a slope of them, with Student's 95 % interval.
 
     Leaving out one run after the other gives the standard error, :math:`\hat\theta_{(i)}` being that without run i,
@@ -227,9 +229,18 @@ def jackknife_interval(statistic: Callable[..., Any], *samples: ArrayLike) -> Es
     and the interval is :math:`\hat\theta \pm t_{n-1}\,\mathrm{se}` (Tukey 1958). It is no interval for a median, which
     is not smooth.
 
+    A row of a sample, such as one batch size of a curve that was tuned point by point, may have an error that more runs
+    do not average out. With its standard error :math:`\tau`, known with f degrees of freedom, the half-width is
+
+    .. math:: \sqrt{(t_{n-1}\,\mathrm{se})^2 + \sum_k (t_f\,\tau\,\partial\hat\theta/\partial x_k)^2},
+
+    over all rows k, whose errors are independent.
+
     Args:
         statistic: of the samples, each with its runs on the last axis, to a number or an array without that axis.
         samples: what was measured in each run, (..., n), run i of one belonging to run i of another.
+        rows: :math:`\tau` and f of the error of each row, where a row is an entry of a sample's first axis, or a whole
+            sample that has one axis; without it rows have none.
 
     Raises:
         ValueError: for fewer than 3 runs, or samples of different numbers of them.
@@ -249,6 +260,14 @@ def jackknife_interval(statistic: Callable[..., Any], *samples: ArrayLike) -> Es
     value = np.asarray(statistic(*arrays), dtype=np.float64)
     without = np.stack([statistic(*(np.delete(a, i, axis=-1) for a in arrays)) for i in range(n)])
     half = stdtrit(n - 1, ENDS[1]) * np.sqrt((n - 1) * without.var(axis=0))
+    if rows is not None:
+        tau, degrees = rows
+        for which, array in enumerate(arrays):
+            for row in range(len(array)) if array.ndim > 1 else (...,):
+                moved = array.copy()
+                moved[row] += tau
+                change = statistic(*arrays[:which], moved, *arrays[which + 1 :]) - value
+                half = np.hypot(half, stdtrit(degrees, ENDS[1]) * change)
     return Estimate(value[()], (value - half)[()], (value + half)[()])
 
 

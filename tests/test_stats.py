@@ -158,6 +158,25 @@ def test_jackknife_of_a_mean_is_students() -> None:
     np.testing.assert_allclose(found, mean_interval(x), rtol=1e-12)
 
 
+@pytest.mark.parametrize("tau", [0.05, 0.3, 1.0])
+def test_jackknife_covers_curves_whose_points_were_searched_for(tau: float) -> None:
+    # Two curves of three points over 12 runs; each point has an error that its runs share, known from 16 pairs.
+    generator = np.random.default_rng(round(100 * tau))
+    searched = tau * generator.normal(size=(2, 3, TRIALS // 4, 1))
+    curves = searched + 0.3 * generator.normal(size=(2, 3, TRIALS // 4, 12))
+    pairs = tau * generator.normal(size=(TRIALS // 4, 16))
+
+    def gained(a: Any, b: Any) -> Any:
+        return (a[-1] - a[0] - b[-1] + b[0]).mean(-1)
+
+    found = jackknife_interval(gained, *curves)
+    taus = np.sqrt((pairs**2).mean(-1))
+    full = jackknife_interval(gained, *curves, rows=(taus[:, None], 16.0))
+    assert 0.935 < np.mean((full.low <= 0) & (full.high >= 0)) < 0.985
+    if tau > 0.1:
+        assert np.mean((found.low <= 0) & (found.high >= 0)) < 0.9
+
+
 # --- resamples, and what is computed from medians -------------------------------------------------------------------
 
 ETA = np.geomspace(1e-3, 1e-2, 4)
