@@ -13,7 +13,7 @@ const setting = ({ step, momentum, steps, rest, largest, kind }) => ({
 
 /* The map of when momentum pays, for one's own setting. */
 export const drawing = {
-  size: (narrow) => (narrow ? [340, 470] : [680, 330]),
+  size: (narrow) => (narrow ? [340, 400] : [680, 312]),
   sliders: [
     { id: "step", label: "step times largest curvature, ηh", min: 0.001, max: 4, value: 0.1, log: true },
     { id: "momentum", label: "momentum, β", min: 0, max: 0.999, value: 0.9, log: false },

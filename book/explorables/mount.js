@@ -32,7 +32,7 @@ export function mount(root, name, drawing) {
   const controls = root.querySelector(".explorable-controls");
   const words = root.querySelector(".explorable-said");
   const state = { ...drawing.hidden, ...initial(name, drawing.sliders) };
-  const inputs = new Map();
+  const [inputs, buttons] = [new Map(), new Map()];
   let [asked, since] = [0, 0];
 
   function draw(now) {
@@ -51,6 +51,10 @@ export function mount(root, name, drawing) {
       input.value = toSlider(slider, state[slider.id]);
       output.textContent = state[slider.id].toLocaleString("en", { maximumSignificantDigits: 3 });
       input.setAttribute("aria-valuetext", output.textContent);
+    }
+    // On is what would change nothing.
+    for (const [button, set] of buttons) {
+      button.setAttribute("aria-pressed", Object.entries(set(state)).every(([id, value]) => state[id] === value));
     }
     words.textContent = drawing.said(state);
     since = performance.now();
@@ -77,6 +81,7 @@ export function mount(root, name, drawing) {
   }
   for (const { label, set } of drawing.buttons) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+    buttons.set(button, set);
     button.addEventListener("click", () => {
       Object.assign(state, set(state));
       changed();

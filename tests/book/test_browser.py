@@ -30,6 +30,7 @@ FORMULA = (
     '<article><div class="math" style="{}">{}<math><mspace width="{}px"/></math></div></article>'
 )
 BAR = "<style>.math::-webkit-scrollbar { height: 6px }</style>"
+ARROW = '<a style="display: flex; overflow: hidden; width: 90px">' + "a" * 30 + "<i>&gt;</i></a>"
 MOVES = 'document.querySelector(".explorable-said").textContent = event.target.value'
 
 
@@ -51,6 +52,11 @@ MOVES = 'document.querySelector(".explorable-said").textContent = event.target.v
             f'<article><span class="math" style="{SCROLLS}">aaaaaaaaaaa</span></article>',
             "1 formulas",
         ),
+        (
+            '<article><p>So <b class="pasted-text">2</b>.</p></article>',
+            "1 measured numbers are bolder",
+        ),
+        (f'<p class="prev-next-area">{ARROW}</p>', "1 arrows to other pages are cut at 360"),
         ("<i></i>" * 21_900, ""),
         (SLOWLY.format("auto") + "<div style='content-visibility: auto'>" + "<i></i>" * 22_000, ""),
         ("<i></i>" * 22_000, "elements at once, more than 22000"),

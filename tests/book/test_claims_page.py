@@ -193,7 +193,7 @@ def test_a_cell_shows_what_it_measured_as_verdict_value_and_link(built: Path) ->
     chapter = BeautifulSoup((built / "book/chapters/falling.html").read_text(), "html.parser")
     shown = [(words(p), p.select_one("a")["href"]) for p in chapter.select("p.claim-shown")]  # type: ignore[index]
     assert (
-        "held where tried 2.010 [1.980, 2.040] runs=8, scale=laptop; fall",
+        "held where tried 2.010 [1.980, 2.040] 8 runs, laptop scale; fall",
         "../claims.html#ledger-fall",
     ) in shown
     assert len(shown) == len(ROWS)

@@ -57,7 +57,7 @@ ELEMENTS = 22_000
 _ELEMENTS = """() => [...document.querySelectorAll("body *")]
   .filter(x => x.checkVisibility({ contentVisibilityAuto: true })).length"""
 #: What a narrow page does not show: lines of code that end outside, numbers of formulas; formulas of which less than
-#: half is seen at once; and what moves sideways without a bar that says so.
+#: half is seen at once; bold numbers, cut arrows; and what moves sideways without a bar that says so.
 _OUTSIDE = """() => {
   for (const fold of document.querySelectorAll("details")) fold.open = true;
   const all = (what) => [...document.querySelectorAll(what)].filter((x) => x.checkVisibility());
@@ -69,6 +69,10 @@ _OUTSIDE = """() => {
       (x) => x.getBoundingClientRect().right > x.parentElement.getBoundingClientRect().right + 1),
     "formulas are wider than two pages": all("article div.math > math").filter(
       (x) => x.getBoundingClientRect().width > 2 * room),
+    "measured numbers are bolder than their sentence": all("article .pasted-text").filter(
+      (x) => getComputedStyle(x).fontWeight !== getComputedStyle(x.parentElement).fontWeight),
+    "arrows to other pages are cut": all(".prev-next-area i").filter(
+      (x) => x.getBoundingClientRect().right > x.closest("a").getBoundingClientRect().right + 1),
     "things scroll and do not show it": all("article div.math, article .pst-scrollable-table-container").filter(
       (x) => wider(x) && !(parseFloat(getComputedStyle(x, "::-webkit-scrollbar").height) > 0)),
   };

@@ -23,7 +23,9 @@ SCRIPT = """\
   const folded = "details.in-full:not([open])";
   const follow = () => {
     const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!place || !place.closest(folded)) return;
+    if (!place) return;
+    for (const rows of place.closest("div.cell")?.querySelectorAll("details.more-rows") ?? []) rows.open = true;
+    if (!place.closest(folded)) return;
     for (let around; (around = place.closest(folded)); ) around.open = true;
     place.scrollIntoView();
   };

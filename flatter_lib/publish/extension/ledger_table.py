@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 from flatter_lib.claims import VERDICTS
 from flatter_lib.publish import coverage, ledger
 from flatter_lib.publish.extension import claim_links
-from flatter_lib.publish.extension.claim_links import badge, row_id
+from flatter_lib.publish.extension.claim_links import badge, circumstances, row_id
 from flatter_lib.publish.extension.markup import Cell, link, table, text
 from flatter_lib.publish.project import BookError, Project
 
@@ -36,8 +36,6 @@ OURS = "this book"
 LATER = "later work"
 TITLES = {OURS: "Hypotheses of this book", LATER: "Later claims on the same questions"}
 CHECKS = "Checks, and what could hardly have come out otherwise"
-#: Scales that are profiles; others are said as they are.
-PROFILES = ("smoke", "laptop", "paper")
 
 
 def setup(app: Sphinx) -> None:
@@ -210,7 +208,11 @@ class LedgerDirective(_FromLedger):
             self.paragraph(claim.measured),
             nodes.paragraph("", "", nodes.strong(text=measured(row)), classes=["value"]),
             nodes.paragraph("", "", where, cell, classes=["where"]),
-            *(self.paragraph(said, nodes.strong(text=name)) for name, said in notes if said),
+            *(
+                self.paragraph(capital(said), nodes.strong(text=name))
+                for name, said in notes
+                if said
+            ),
             *([nodes.paragraph("", "", *same, classes=["repeats"])] if claim.repeats else []),
             *history(claim),
         ]
@@ -332,6 +334,16 @@ def counts(entries: list[ledger.Entry]) -> nodes.Element:
     return nodes.bullet_list("", *items, classes=["verdict-counts"])
 
 
+def capital(said: str) -> str:
+    """A note as a sentence that stands alone; a formula, code or a Greek letter at its beginning stays.
+
+    Examples:
+        >>> capital("at two sizes only"), capital("$x$ is fixed"), capital("η is fixed")
+        ('At two sizes only', '$x$ is fixed', 'η is fixed')
+    """
+    return said[:1].upper() + said[1:] if said[:1].isascii() else said
+
+
 def measured(row: ledger.Row) -> str:
     """A measured value with its interval, to the digits that hold.
 
@@ -365,19 +377,3 @@ def allowed(expect: Mapping[str, Any]) -> str:
         case {"between": [a, b]}:
             return f"between {float(a):.6g} and {float(b):.6g}"
     raise ValueError(f"expect: {dict(expect)} is not a band")
-
-
-def circumstances(where: Mapping[str, Any]) -> str:
-    """On what a value was measured, the sample size and the scale first.
-
-    Examples:
-        >>> circumstances({"scale": "laptop", "runs": 4096, "eta": 0.01})
-        '4096 runs, laptop scale, eta = 0.01'
-        >>> circumstances({"scale": "closed form"})
-        'closed form'
-    """
-    sizes = [f"{where[name]} {name}" for name in ledger.SAMPLE_SIZES if name in where]
-    scale = str(where.get("scale", ""))
-    scales = [f"{scale} scale" if scale in PROFILES else scale] if scale else []
-    rest = [f"{k} = {v}" for k, v in where.items() if k not in (*ledger.SAMPLE_SIZES, "scale")]
-    return ", ".join([*sizes, *scales, *rest])
